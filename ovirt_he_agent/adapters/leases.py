@@ -1,0 +1,260 @@
+"""The local sanlock daemon: host ids in lockspaces, and who owns a lease.
+
+The only importer of the ``sanlock`` binding. Every call of the binding blocks
+and cannot be cancelled (an acquire for a minute), so each client has a thread
+of its own (``blocking.Worker``). Facts: man sanlock(8); sanlock: python/sanlock.c.
+libsanlock reads SANLOCK_RUN_DIR once: one process talks to one daemon for life.
+"""
+
+import enum
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import sanlock
+
+from ovirt_he_agent.blocking import Worker
+from ovirt_he_agent.errors import BadInput, Retryable
+
+CALL_TIMEOUT_S = 5.0
+"""Limit of a call that only asks the daemon (measured: milliseconds)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lockspace:
+    """Where host ids live: ``name``, the file or LV, the byte offset in it."""
+
+    name: str
+    path: Path
+    offset: int = 0
+
+
+class HostFlag(enum.IntEnum):
+    """What the local daemon thinks of another host (sanlock: src/sanlock_admin.h)."""
+
+    UNKNOWN = sanlock.HOST_UNKNOWN
+    FREE = sanlock.HOST_FREE
+    LIVE = sanlock.HOST_LIVE
+    FAIL = sanlock.HOST_FAIL
+    DEAD = sanlock.HOST_DEAD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLease:
+    """One host id of a lockspace as the local daemon sees it; ``timestamp`` is that host's own clock."""
+
+    host_id: int
+    generation: int
+    timestamp: int
+    io_timeout_s: int
+    flag: HostFlag
+
+
+class Membership(enum.Enum):
+    """Does the local daemon hold our host id?"""
+
+    HELD = "held"
+    IN_TRANSITION = "in transition"
+    NOT_HELD = "not held"
+
+
+@dataclass(eq=False)
+class SanlockAway(Retryable):
+    """The daemon cannot be asked."""
+
+    reason: str
+    msg: ClassVar[str] = (
+        "sanlock does not answer: {self.reason}; check that sanlock.service runs and that this "
+        "user is in group sanlock"
+    )
+
+
+@dataclass(eq=False)
+class LockspaceFailed(Retryable):
+    """A call about a lockspace or lease ended in an error of sanlock or of the storage."""
+
+    action: str
+    lockspace: str
+    path: Path
+    reason: str
+    msg: ClassVar[str] = (
+        "sanlock could not {self.action} lockspace {self.lockspace!r} on {self.path}: {self.reason}; "
+        "check that storage and /var/log/sanlock.log"
+    )
+
+
+@dataclass(eq=False)
+class OtherHostId(BadInput):
+    """This host is in the lockspace already, under another id."""
+
+    host_id: int
+    lockspace: str
+    msg: ClassVar[str] = (
+        "this host is in lockspace {self.lockspace!r} already, with an id other than {self.host_id}; "
+        "host_id in hosted-engine.conf was changed: leave the lockspace (sanlock client rem_lockspace) first"
+    )
+
+
+def _flag(flags: int) -> HostFlag:
+    try:
+        return HostFlag(flags & 0xF)
+    except ValueError:
+        return HostFlag.UNKNOWN
+
+
+_AWAY = {errno.ECONNREFUSED, errno.ENOENT, errno.EACCES, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
+
+
+def _failed(e: sanlock.SanlockException, action: str, lockspace: Lockspace) -> Retryable:
+    number = abs(e.errno)
+    if number in _AWAY and not lockspace.path.exists():
+        return LockspaceFailed(action, lockspace.name, lockspace.path, "no such file")
+    if number in _AWAY:
+        return SanlockAway(str(e))
+    return LockspaceFailed(action, lockspace.name, lockspace.path, str(e))
+
+
+class Sanlock:
+    """A client of the local daemon; one thread, one call at a time."""
+
+    def __init__(self, name: str = "sanlock") -> None:
+        self._worker = Worker(name)
+
+    def close(self) -> None:
+        self._worker.close()
+
+    async def start_join(self, lockspace: Lockspace, host_id: int, *, io_timeout_s: int = 0) -> None:
+        """Begin to acquire ``host_id``; returns at once, ``membership`` tells the progress.
+
+        0 as ``io_timeout_s`` is sanlock's own default. Joined already or on the way: no error.
+        Raises ``OtherHostId``, ``SanlockAway``, ``LockspaceFailed``, ``Stuck``.
+        """
+        try:
+            await self._worker.call(
+                lambda: sanlock.add_lockspace(
+                    lockspace.name.encode(),
+                    host_id,
+                    str(lockspace.path),
+                    lockspace.offset,
+                    iotimeout=io_timeout_s,
+                    wait=False,
+                ),
+                timeout_s=CALL_TIMEOUT_S,
+                what=f"join of {lockspace.name}",
+            )
+        except sanlock.SanlockException as e:
+            if abs(e.errno) in (errno.EEXIST, errno.EINPROGRESS):
+                return
+            if abs(e.errno) == errno.EINVAL:
+                raise OtherHostId(host_id, lockspace.name) from e
+            raise _failed(e, "join", lockspace) from e
+
+    async def leave(self, lockspace: Lockspace, host_id: int, *, timeout_s: float) -> None:
+        """Release ``host_id`` and wait for it; whatever holds leases there under it is killed."""
+        try:
+            await self._worker.call(
+                lambda: sanlock.rem_lockspace(
+                    lockspace.name.encode(), host_id, str(lockspace.path), lockspace.offset
+                ),
+                timeout_s=timeout_s,
+                what=f"leave of {lockspace.name}",
+            )
+        except sanlock.SanlockException as e:
+            if abs(e.errno) == errno.ENOENT:
+                return  # not in it
+            raise _failed(e, "leave", lockspace) from e
+
+    async def membership(self, lockspace: Lockspace, host_id: int) -> Membership:
+        """Whether the daemon holds ``host_id`` in ``lockspace``, from its memory."""
+        try:
+            held = await self._worker.call(
+                lambda: sanlock.inq_lockspace(
+                    lockspace.name.encode(), host_id, str(lockspace.path), lockspace.offset
+                ),
+                timeout_s=CALL_TIMEOUT_S,
+                what=f"inquiry of {lockspace.name}",
+            )
+        except sanlock.SanlockException as e:
+            raise _failed(e, "inquire", lockspace) from e
+        if held is None:
+            return Membership.IN_TRANSITION
+        return Membership.HELD if held else Membership.NOT_HELD
+
+    async def hosts(self, lockspace_name: str) -> tuple[HostLease, ...] | None:
+        """All host ids ever seen in a joined lockspace; None until the first renewal (EAGAIN) or unjoined."""
+        try:
+            rows = await self._worker.call(
+                lambda: sanlock.get_hosts(lockspace_name.encode()),
+                timeout_s=CALL_TIMEOUT_S,
+                what=f"hosts of {lockspace_name}",
+            )
+        except sanlock.SanlockException as e:
+            if abs(e.errno) in (errno.EAGAIN, errno.ENOENT, errno.ENOSPC):
+                return None
+            raise SanlockAway(str(e)) from e
+        return tuple(
+            HostLease(
+                host_id=row["host_id"],
+                generation=row["generation"],
+                timestamp=row["timestamp"],
+                io_timeout_s=row["io_timeout"],
+                flag=_flag(row["flags"]),
+            )
+            for row in rows
+        )
+
+    async def ping(self) -> None:
+        """Raises ``SanlockAway`` (or ``Stuck``) when the daemon does not answer."""
+        try:
+            await self._worker.call(sanlock.get_lockspaces, timeout_s=CALL_TIMEOUT_S, what="get_lockspaces")
+        except sanlock.SanlockException as e:
+            raise SanlockAway(str(e)) from e
+
+
+# Blocking calls for processes that have nothing else to do (the emulator's storage and guests).
+
+
+def write_lockspace(lockspace: Lockspace, *, io_timeout_s: int = 0, sector: int = 512) -> None:
+    """Initialise the lockspace on its file; timings follow the io timeout written here."""
+    sanlock.write_lockspace(
+        lockspace.name.encode(), str(lockspace.path), lockspace.offset, iotimeout=io_timeout_s, sector=sector
+    )
+
+
+def write_resource(lockspace_name: str, resource: str, path: Path, offset: int = 0) -> None:
+    """Initialise a lease (one paxos resource) at ``offset`` of ``path``."""
+    sanlock.write_resource(lockspace_name.encode(), resource.encode(), [(str(path), offset)])
+
+
+def register() -> int:
+    """Register this process; leases acquired with the returned descriptor live as long as the process."""
+    return sanlock.register()
+
+
+def acquire(slkfd: int, lockspace_name: str, resource: str, path: Path, offset: int = 0) -> None:
+    """Acquire a lease for this (registered) process: sanlock frees it when the process ends, however it ends.
+
+    Blocks as long as sanlock does (over a minute for a dying owner). Raises
+    ``sanlock.SanlockException``: errno -243 when another host holds it.
+    """
+    sanlock.acquire(lockspace_name.encode(), resource.encode(), [(str(path), offset)], slkfd=slkfd)
+
+
+def read_owners(
+    lockspace_name: str, resource: str, path: Path, offset: int = 0
+) -> tuple[list[HostLease], int]:
+    """Raw owners of a lease, dead ones included, and the lease's version; reads storage, blocks."""
+    disks = [(str(path), offset)]
+    rows = sanlock.read_resource_owners(lockspace_name.encode(), resource.encode(), disks)
+    version = sanlock.read_resource(str(path), offset)["version"]
+    return [
+        HostLease(
+            host_id=row["host_id"],
+            generation=row["generation"],
+            timestamp=row["timestamp"],
+            io_timeout_s=row["io_timeout"],
+            flag=HostFlag.UNKNOWN,
+        )
+        for row in rows
+    ], version

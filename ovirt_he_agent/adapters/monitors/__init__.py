@@ -1,0 +1,1 @@
+"""What the agent watches beside VDSM and storage."""

@@ -1,0 +1,1 @@
+"""The operators' command, one module per group of verbs."""

@@ -1,0 +1,1 @@
+"""The local socket: JSON-RPC server and its blocking client."""

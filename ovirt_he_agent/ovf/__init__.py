@@ -1,0 +1,1 @@
+"""PURE: what to start. From the bytes of an OVF_STORE to the domain XML that VDSM gets."""

@@ -1,0 +1,1 @@
+"""Shipped simulation: the VDSM emulator, its guests and storage, and the demo."""

@@ -1,0 +1,1 @@
+"""PURE: how VDSM talks. STOMP frames and JSON-RPC messages to and from bytes."""
