@@ -1,0 +1,109 @@
+"""The values that observations, decisions and records are made of: frozen, typed, unit in the name.
+
+Absent or unknown is ``None`` and never a convenient default. Times are integer
+milliseconds of one monotonic clock (``MonotonicMs``) unless a name says that
+they are another clock's.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import NewType
+
+MonotonicMs = NewType("MonotonicMs", int)
+"""Milliseconds of this process's monotonic clock; never mixed with wall time."""
+
+
+class VmStatus(enum.StrEnum):
+    """VDSM's status words (vdsm: lib/vdsm/virt/vmstatus.py)."""
+
+    WAIT_FOR_LAUNCH = "WaitForLaunch"
+    POWERING_UP = "Powering up"
+    UP = "Up"
+    REBOOT_IN_PROGRESS = "RebootInProgress"
+    POWERING_DOWN = "Powering down"
+    PAUSED = "Paused"
+    RESTORING_STATE = "Restoring state"
+    SAVING_STATE = "Saving State"
+    MIGRATION_SOURCE = "Migration Source"
+    MIGRATION_DESTINATION = "Migration Destination"
+    DOWN = "Down"
+    OTHER = "?"
+    """A word that this version does not know; ``VmReport.status_text`` has it."""
+
+
+class ExitReason(enum.IntEnum):
+    """Why a VM went Down (vdsm: lib/vdsm/virt/vmexitreason.py)."""
+
+    ENDED = 0
+    GENERIC_ERROR = 1
+    LOST_QEMU = 2
+    START_FAILED = 3
+    MIGRATION_SUCCEEDED = 4
+    SAVE_SUCCEEDED = 5
+    ADMIN_SHUTDOWN = 6
+    USER_SHUTDOWN = 7
+    MIGRATION_FAILED = 8
+    DOMAIN_MISSING = 9
+    DESTROYED_ON_STARTUP = 10
+    HOST_SHUTDOWN = 11
+    POSTCOPY_FAILED = 12
+    DESTROYED_ON_REBOOT = 13
+    DESTROYED_ON_PAUSE_TIMEOUT = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmReport:
+    """What VDSM said of one VM, by a stats reply or an event."""
+
+    vm_id: str
+    status: VmStatus
+    status_text: str
+    """VDSM's own word."""
+    event_time: int
+    """VDSM's event clock (``statusTime``, ``notify_time``): only compared with its like, as integers."""
+    exit_code: int | None = None
+    exit_reason: ExitReason | None = None
+    exit_message: str | None = None
+    pause_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeLease:
+    """The lease of a volume as ``Volume.getInfo`` shows it (vdsm: lib/vdsm/storage/clusterlock.py, inspect)."""
+
+    path: str
+    offset_bytes: int
+    owners: tuple[int, ...]
+    """Host ids in the storage domain's lockspace. Empty: free (VDSM leaves dead owners out)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeInfo:
+    """The part of ``Volume.getInfo`` that the agent uses."""
+
+    domain_id: str
+    image_id: str
+    volume_id: str
+    is_leaf: bool | None
+    """``voltype`` LEAF; None when the reply did not say."""
+    description: str
+    """Raw text; JSON for OVF_STORE volumes and ordinary disks."""
+    disk_type: str | None
+    apparent_size_bytes: int | None
+    lease: VolumeLease | None
+    """None: the reply held no lease, its owner is unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainVitals:
+    """One monitored storage domain of ``Host.getStorageRepoStats``."""
+
+    domain_id: str
+    code: int
+    valid: bool
+    acquired: bool
+    """The host id is held in the domain's lockspace: leases are usable."""
+    actual: bool
+    """False until the first check has ended."""
+    delay_s: float
+    last_check_s: float
