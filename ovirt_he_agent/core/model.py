@@ -69,7 +69,7 @@ class VmReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeLease:
-    """The lease of a volume as ``Volume.getInfo`` shows it (vdsm: lib/vdsm/storage/clusterlock.py, inspect)."""
+    """A volume's lease as ``Volume.getInfo`` shows it (vdsm: lib/vdsm/storage/clusterlock.py)."""
 
     path: str
     offset_bytes: int
