@@ -19,7 +19,7 @@ async def eventually(
         if inspect.isawaitable(value):
             value = await value
         if value:
-            return value  # type: ignore[return-value]  # narrowed by isawaitable at run time only
+            return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s} s; last value: {value!r}")
         await asyncio.sleep(every_s)

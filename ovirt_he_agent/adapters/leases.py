@@ -15,6 +15,7 @@ from typing import ClassVar
 import sanlock
 
 from ovirt_he_agent.blocking import Worker
+from ovirt_he_agent.core import model
 from ovirt_he_agent.errors import BadInput, Retryable
 
 CALL_TIMEOUT_S = 5.0
@@ -28,27 +29,6 @@ class Lockspace:
     name: str
     path: Path
     offset: int = 0
-
-
-class HostFlag(enum.IntEnum):
-    """What the local daemon thinks of another host (sanlock: src/sanlock_admin.h)."""
-
-    UNKNOWN = sanlock.HOST_UNKNOWN
-    FREE = sanlock.HOST_FREE
-    LIVE = sanlock.HOST_LIVE
-    FAIL = sanlock.HOST_FAIL
-    DEAD = sanlock.HOST_DEAD
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostLease:
-    """One host id of a lockspace as the local daemon sees it; ``timestamp`` is that host's own clock."""
-
-    host_id: int
-    generation: int
-    timestamp: int
-    io_timeout_s: int
-    flag: HostFlag
 
 
 class Membership(enum.Enum):
@@ -96,11 +76,11 @@ class OtherHostId(BadInput):
     )
 
 
-def _flag(flags: int) -> HostFlag:
+def _flag(flags: int) -> model.HostFlag:
     try:
-        return HostFlag(flags & 0xF)
+        return model.HostFlag(flags & 0xF)
     except ValueError:
-        return HostFlag.UNKNOWN
+        return model.HostFlag.UNKNOWN
 
 
 _AWAY = {errno.ECONNREFUSED, errno.ENOENT, errno.EACCES, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
@@ -181,7 +161,7 @@ class Sanlock:
             return Membership.IN_TRANSITION
         return Membership.HELD if held else Membership.NOT_HELD
 
-    async def hosts(self, lockspace_name: str) -> tuple[HostLease, ...] | None:
+    async def hosts(self, lockspace_name: str) -> tuple[model.HostLease, ...] | None:
         """All host ids ever seen in a joined lockspace; None until the first renewal (EAGAIN) or unjoined."""
         try:
             rows = await self._worker.call(
@@ -194,7 +174,7 @@ class Sanlock:
                 return None
             raise SanlockAway(str(e)) from e
         return tuple(
-            HostLease(
+            model.HostLease(
                 host_id=row["host_id"],
                 generation=row["generation"],
                 timestamp=row["timestamp"],
@@ -243,18 +223,18 @@ def acquire(slkfd: int, lockspace_name: str, resource: str, path: Path, offset: 
 
 def read_owners(
     lockspace_name: str, resource: str, path: Path, offset: int = 0
-) -> tuple[list[HostLease], int]:
+) -> tuple[list[model.HostLease], int]:
     """Raw owners of a lease, dead ones included, and the lease's version; reads storage, blocks."""
     disks = [(str(path), offset)]
     rows = sanlock.read_resource_owners(lockspace_name.encode(), resource.encode(), disks)
     version = sanlock.read_resource(str(path), offset)["version"]
     return [
-        HostLease(
+        model.HostLease(
             host_id=row["host_id"],
             generation=row["generation"],
             timestamp=row["timestamp"],
             io_timeout_s=row["io_timeout"],
-            flag=HostFlag.UNKNOWN,
+            flag=model.HostFlag.UNKNOWN,
         )
         for row in rows
     ], version

@@ -107,3 +107,25 @@ class DomainVitals:
     """False until the first check has ended."""
     delay_s: float
     last_check_s: float
+
+
+class HostFlag(enum.IntEnum):
+    """What the local sanlock daemon thinks of a host (sanlock: src/sanlock_admin.h)."""
+
+    UNKNOWN = 1
+    FREE = 2
+    LIVE = 3
+    FAIL = 4
+    DEAD = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLease:
+    """One host id of a lockspace as the local sanlock daemon sees it."""
+
+    host_id: int
+    generation: int
+    timestamp: int
+    """That host's own clock at its last renewal: only compared for change."""
+    io_timeout_s: int
+    flag: HostFlag
