@@ -129,3 +129,23 @@ class HostLease:
     """That host's own clock at its last renewal: only compared for change."""
     io_timeout_s: int
     flag: HostFlag
+
+
+class ProbeOutcome(enum.StrEnum):
+    """What the engine's health page said."""
+
+    GOOD = "good"
+    DB_DOWN = "db-down"
+    HTTP_ERROR = "http-error"
+    NO_ANSWER = "no-answer"
+    NO_RESOLUTION = "no-resolution"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthProbe:
+    """One look at the engine's health page."""
+
+    at: MonotonicMs
+    outcome: ProbeOutcome
+    reason: str
+    """For people."""

@@ -1,0 +1,132 @@
+"""May the VM be started here? Every condition of S1 (decision-core 4), each with what it looked at.
+
+A condition's docstring is its label for people. ``holds`` None means that it
+cannot be told: evidence is missing, and that is no.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ovirt_he_agent.core import health, model, snapshot, state, whereabouts
+from ovirt_he_agent.core.whereabouts import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One tested rule or condition. ``holds`` None: cannot be told, evidence is missing."""
+
+    name: str
+    holds: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a condition or guard may look at."""
+
+    state: state.State
+    snap: snapshot.Snapshot
+    now: model.MonotonicMs
+    verdict: whereabouts.Verdict
+    engine: health.EngineHealth
+
+
+def _known(name: str, off: bool | None, yes: str, no: str, unknown: str) -> Check:
+    return Check(name, off, unknown if off is None else yes if off else no)
+
+
+def _global_maintenance_is_known_off(s: Scene) -> Check:
+    """global maintenance is known to be off"""
+    on = s.snap.global_maintenance.known(s.now, snapshot.GLOBAL_FLAGS_LIMIT_MS)
+    why = s.snap.global_maintenance.why_unknown(s.now)
+    return _known("global-maintenance-off", None if on is None else not on, "off", "it is on", why)
+
+
+def _local_maintenance_is_known_off(s: Scene) -> Check:
+    """local maintenance is known to be off"""
+    on = s.snap.local_maintenance.known(s.now, snapshot.LOCAL_FILE_LIMIT_MS)
+    why = s.snap.local_maintenance.why_unknown(s.now)
+    return _known("local-maintenance-off", None if on is None else not on, "off", "it is on", why)
+
+
+def _ha_lease_is_held(s: Scene) -> Check:
+    """this host's id in lockspace hosted-engine is held"""
+    lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
+    if lease is None:
+        return Check("ha-lease-held", None, s.snap.own_ha_lease.why_unknown(s.now))
+    return Check("ha-lease-held", lease.held, lease.detail)
+
+
+def _domain_lease_is_acquired(s: Scene) -> Check:
+    """VDSM monitors the storage domain and holds the host id there"""
+    vitals = s.snap.domain.known(s.now, snapshot.DOMAIN_LIMIT_MS)
+    if vitals is None:
+        return Check("domain-lease-acquired", None, s.snap.domain.why_unknown(s.now))
+    if not vitals.acquired:
+        return Check("domain-lease-acquired", False, "VDSM has not acquired the host id in the domain yet")
+    if vitals.actual and not vitals.valid:
+        return Check("domain-lease-acquired", False, f"VDSM finds the domain invalid (code {vitals.code})")
+    return Check("domain-lease-acquired", True, "acquired")
+
+
+def _definition_carries_leases(s: Scene) -> Check:
+    """a definition is at hand that carries a lease for every exclusive disk"""
+    definition = s.snap.definition.known(s.now, snapshot.DEFINITION_LIMIT_MS)
+    if definition is None:
+        return Check("definition-with-lease", None, s.snap.definition.why_unknown(s.now))
+    if definition.vm_id != s.snap.vm_id:
+        return Check("definition-with-lease", False, f"it defines VM {definition.vm_id}, not {s.snap.vm_id}")
+    if not definition.leases:
+        return Check("definition-with-lease", False, "it has no lease: two hosts could start the VM")
+    return Check("definition-with-lease", True, definition.source)
+
+
+def _leases_are_on_leaves(s: Scene) -> Check:
+    """each lease is that of a volume that is the end of its chain now"""
+    for ref in s.snap.leases():
+        read = s.snap.vm_leases.get(ref, snapshot.Evidence())
+        view = read.known(s.now, snapshot.LEASE_OWNERS_LIMIT_MS)
+        if view is None or view.is_leaf is None:
+            why = read.why_unknown(s.now) if view is None else "VDSM does not say so"
+            return Check("leases-on-leaves", None, f"volume {ref.volume_id}: {why}")
+        if not view.is_leaf:
+            return Check(
+                "leases-on-leaves",
+                False,
+                f"volume {ref.volume_id} is not the leaf of its chain: another volume carries the disk now",
+            )
+    return Check("leases-on-leaves", True, "all are leaves")
+
+
+def _vm_is_nowhere(s: Scene) -> Check:
+    """the VM runs nowhere"""
+    holds = {Place.NOWHERE: True, Place.UNCLEAR: None}.get(s.verdict.place, False)
+    return Check("vm-nowhere", holds, "; ".join(s.verdict.reasons))
+
+
+def _pause_is_over(s: Scene) -> Check:
+    """the pause after the last end or failed try is over"""
+    left_ms = s.state.not_before - s.now
+    if left_ms <= 0:
+        return Check("pause-over", True, "no pause")
+    last = f" after: {s.state.last_end.detail}" if s.state.last_end else ""
+    return Check("pause-over", False, f"{-(-left_ms // 1000)} s left{last}")
+
+
+def _no_command_in_flight(s: Scene) -> Check:
+    """no VM command is in flight"""
+    busy = s.snap.command is not None and s.snap.command.done_at is None
+    return Check("no-command-in-flight", not busy, s.snap.command.kind if busy and s.snap.command else "none")
+
+
+CONDITIONS: tuple[Callable[[Scene], Check], ...] = (
+    _global_maintenance_is_known_off,
+    _local_maintenance_is_known_off,
+    _ha_lease_is_held,
+    _domain_lease_is_acquired,
+    _definition_carries_leases,
+    _leases_are_on_leaves,
+    _vm_is_nowhere,
+    _pause_is_over,
+    _no_command_in_flight,
+)

@@ -1,0 +1,101 @@
+"""What the end of a VM's life, or of a try to start it, teaches: its kind and the pause that follows.
+
+Kinds and pauses: decision-core 3.1, R21, R22.
+"""
+
+from dataclasses import replace
+
+from ovirt_he_agent.core import admission, model, snapshot, whereabouts
+from ovirt_he_agent.core.state import Attempt, End, State
+
+RECENT_MS = 600_000
+START_BACKOFF_MS = (10_000, 30_000, 60_000, 120_000)
+LOCK_BACKOFF_MS = (30_000, 60_000, 120_000)
+ENDED_DELAY_MS = {
+    # decision-core 3.1: how the VM ended -> how long this host waits before it starts it again
+    model.ExitReason.USER_SHUTDOWN: 10_000,
+    model.ExitReason.ADMIN_SHUTDOWN: 12_000,
+    model.ExitReason.HOST_SHUTDOWN: 120_000,
+}
+
+LOCK_FAILURE_ENDINGS = (
+    # ha f; texts of libvirt and QEMU, they changed over the years
+    "Failed to acquire lock: error -243",
+    "Failed to acquire lock: Lease is held by another host",
+    "Is another process using the image?",
+)
+
+
+def learn(s: admission.Scene) -> State:
+    """The state after what the snapshot tells of commands, ends and flags."""
+    state, snap, now = s.state, s.snap, s.now
+    on = snap.global_maintenance.known(now, snapshot.GLOBAL_FLAGS_LIMIT_MS)
+    if on is not None:
+        state = replace(state, global_was_on=on)
+    own_lease = snap.own_ha_lease.known(now, snapshot.OWN_LEASE_LIMIT_MS)
+    if own_lease is not None and own_lease.held:
+        state = replace(state, has_joined=True)
+    state = replace(state, attempts=tuple(a for a in state.attempts if now - a.at < RECENT_MS))
+    command = snap.command
+    if command is not None and command.done_at is not None and command.number > state.seen_command:
+        state = replace(state, seen_command=command.number)
+        if command.kind == "StartVm" and command.ok:
+            state = replace(state, was_here=True, was_good=False)
+        elif command.ok is not True:
+            state = _ended(state, now, End.START_FAILED, f"{command.kind}: {command.detail}")
+    view = snap.vm.known(now, snapshot.VM_LIMIT_MS)
+    if view is None:
+        return state
+    if command is not None and command.done_at is not None and (snap.vm.at or 0) < command.done_at:
+        return state  # what VDSM said before the command ended says nothing of this life
+    if whereabouts.here(view) is not None:
+        good = s.engine.good_twice or (s.engine.good and not state.was_here)
+        return replace(state, was_here=True, was_good=state.was_good or good)
+    if not state.was_here:
+        return state
+    return replace(_life_ended(state, view.report, now), was_here=False, was_good=False)
+
+
+def _life_ended(state: State, report: model.VmReport | None, now: model.MonotonicMs) -> State:
+    if report is None:
+        return _ended(state, now, End.ENDED, "VDSM does not know the VM any more")
+    message = report.exit_message or "no exit message"
+    reason = report.exit_reason
+    if is_lock_failure(report.exit_message):
+        return _ended(state, now, End.LOCK_FAILED, message)
+    if reason is model.ExitReason.MIGRATION_SUCCEEDED:
+        return _ended(state, now, End.ENDED, "it migrated away", delay_ms=0)
+    if not state.was_good and (reason is model.ExitReason.START_FAILED or report.exit_code):
+        return _ended(state, now, End.START_FAILED, message)
+    delay_ms = ENDED_DELAY_MS.get(reason) if reason is not None else None
+    return _ended(state, now, End.ENDED, message, delay_ms=delay_ms)
+
+
+def _ended(
+    state: State, now: model.MonotonicMs, end: End, detail: str, *, delay_ms: int | None = None
+) -> State:
+    """Note an end; the pause grows with the ends of the same kind within ten minutes."""
+    before = sum(a.end is end for a in state.attempts)
+    if delay_ms is None:
+        match end:
+            case End.LOCK_FAILED:
+                delay_ms = LOCK_BACKOFF_MS[min(before, len(LOCK_BACKOFF_MS) - 1)]
+            case End.START_FAILED:
+                delay_ms = START_BACKOFF_MS[min(before, len(START_BACKOFF_MS) - 1)]
+            case End.ENDED:  # one restart at once (3.1: crash), then as failed starts
+                delay_ms = (0, *START_BACKOFF_MS)[min(before, len(START_BACKOFF_MS))]
+    attempt = Attempt(now, end, detail)
+    return replace(
+        state,
+        attempts=(*state.attempts, attempt),
+        last_end=attempt,
+        not_before=model.MonotonicMs(now + delay_ms),
+    )
+
+
+def is_lock_failure(message: str | None) -> bool:
+    """The VM did not start because another host holds its lease or disk (vdsm 4.3)."""
+    text = (message or "").strip()
+    if text.endswith(LOCK_FAILURE_ENDINGS):
+        return True
+    return "Is another process using the image [" in text and text.endswith("]?")

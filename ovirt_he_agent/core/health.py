@@ -1,0 +1,48 @@
+"""The engine's health: VDSM's status of the VM together with the engine's own page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ovirt_he_agent.core import model
+from ovirt_he_agent.core.model import ProbeOutcome, VmStatus
+
+_ASK_THE_PAGE = {
+    VmStatus.UP,
+    VmStatus.MIGRATION_SOURCE,
+    VmStatus.POWERING_DOWN,
+    VmStatus.SAVING_STATE,
+    VmStatus.REBOOT_IN_PROGRESS,
+    VmStatus.OTHER,
+}
+"""Statuses in which the page decides (ha f); in the others the engine cannot be good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineHealth:
+    good: bool
+    good_twice: bool
+    """The last two looks were good."""
+    bad_since: model.MonotonicMs | None
+    """First look of the unbroken row of looks that were not good; None: the last was good, or none."""
+    detail: str
+
+    def bad_for_ms(self, now: model.MonotonicMs) -> int:
+        return 0 if self.bad_since is None else now - self.bad_since
+
+
+def judge(report: model.VmReport | None, probes: Sequence[model.HealthProbe]) -> EngineHealth:
+    """Health from VDSM's report (None: not here or unknown) and the probes, newest last."""
+    bad_since: model.MonotonicMs | None = None
+    for probe in reversed(probes):
+        if probe.outcome is ProbeOutcome.GOOD:
+            break
+        if probe.outcome is not ProbeOutcome.NO_RESOLUTION:  # that says something of this host only
+            bad_since = probe.at
+    good = [probe.outcome is ProbeOutcome.GOOD for probe in probes[-2:]]
+    if report is None or report.status not in _ASK_THE_PAGE:
+        detail = f"VM is {report.status_text}" if report else "VM is not here"
+        return EngineHealth(good=False, good_twice=False, bad_since=bad_since, detail=detail)
+    detail = probes[-1].reason if probes else "its page has not been asked yet"
+    return EngineHealth(
+        good=good[-1:] == [True], good_twice=good == [True, True], bad_since=bad_since, detail=detail
+    )

@@ -1,0 +1,168 @@
+"""One host's evidence at one moment: readings with their age, never conclusions.
+
+Every reading is an ``Evidence``: a value, when it was read, and why there is no
+newer one. What is older than its limit is unknown (decision-core: age limits).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from ovirt_he_agent.core import model
+
+T = TypeVar("T")
+
+SLOT_LIMIT_MS = 60_000
+GLOBAL_FLAGS_LIMIT_MS = 15_000
+LOCAL_FILE_LIMIT_MS = 15_000
+VM_LIMIT_MS = 25_000
+LEASE_OWNERS_LIMIT_MS = 15_000
+HOSTS_LIMIT_MS = 20_000
+OWN_LEASE_LIMIT_MS = 15_000
+DOMAIN_LIMIT_MS = 25_000
+HEALTH_LIMIT_MS = 20_000
+DEFINITION_LIMIT_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence(Generic[T]):
+    """A reading: ``value`` as of ``at``; ``problem`` says why the last attempt gave none."""
+
+    value: T | None = None
+    at: model.MonotonicMs | None = None
+    problem: str | None = None
+
+    def known(self, now: model.MonotonicMs, limit_ms: int) -> T | None:
+        """The value while it is young enough, else None: unknown."""
+        if self.at is None or self.value is None or not 0 <= now - self.at <= limit_ms:
+            return None
+        return self.value
+
+    def renewed(self, value: T, at: model.MonotonicMs) -> "Evidence[T]":
+        """A new reading."""
+        return Evidence(value, at)
+
+    def failed(self, problem: str) -> "Evidence[T]":
+        """The attempt to read it again failed: the old value goes on ageing."""
+        return Evidence(self.value, self.at, problem)
+
+    def why_unknown(self, now: model.MonotonicMs) -> str:
+        """For people: why ``known`` gives nothing."""
+        if self.problem:
+            return self.problem
+        if self.at is None:
+            return "not read yet"
+        return f"last read {(now - self.at) // 1000} s ago"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRef:
+    """A lease of the VM, by the volume that carries it."""
+
+    domain_id: str
+    image_id: str
+    volume_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseView:
+    """What storage says of one lease now."""
+
+    owners: tuple[int, ...] | None
+    """Host ids; empty: free; None: unknown."""
+    is_leaf: bool | None
+    """The volume is the end of its chain; None: unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A definition that may be started: it carries a lease for every exclusive disk."""
+
+    vm_id: str
+    name: str
+    sha256: str
+    generation: int | None
+    memory_mib: int
+    leases: tuple[LeaseRef, ...]
+    source: str
+    """For people: which store it came from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmView:
+    """VDSM's answer about the VM; no report: VDSM does not know it."""
+
+    report: model.VmReport | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLease:
+    """Our host id in a lockspace."""
+
+    held: bool
+    since: model.MonotonicMs
+    detail: str
+    """For people: held, or what the join is waiting for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSlot:
+    """Another host's whiteboard slot. ``readable`` False: damaged, ``problem`` says how."""
+
+    host_id: int
+    readable: bool
+    claims_vm: bool = False
+    stopped: bool = False
+    local_maintenance: bool | None = None
+    score: int | None = None
+    host_name: str = ""
+    state: str = ""
+    problem: str = ""
+    first_seen_at: model.MonotonicMs
+    changed_at: model.MonotonicMs | None = None
+    """When its bytes last changed before our eyes; None: never yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command that was given, and how it went. ``done_at`` None: in flight."""
+
+    number: int
+    kind: str
+    given_at: model.MonotonicMs
+    done_at: model.MonotonicMs | None = None
+    ok: bool | None = None
+    """None while in flight, and when its outcome is unknown."""
+    refused: bool = False
+    """The act step dropped it: fresher evidence contradicted it; nothing was sent."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that a decision rests on."""
+
+    host_id: int
+    vm_id: str
+    deployed_lease: LeaseRef
+    """The engine VM's disk as deployed (hosted-engine.conf ``vm_disk_vol_id``)."""
+    global_maintenance: Evidence[bool] = Evidence()
+    local_maintenance: Evidence[bool] = Evidence()
+    own_ha_lease: Evidence[OwnLease] = Evidence()
+    domain: Evidence[model.DomainVitals] = Evidence()
+    ha_hosts: Evidence[tuple[model.HostLease, ...]] = Evidence()
+    sd_hosts: Evidence[tuple[model.HostLease, ...]] = Evidence()
+    slots: Evidence[Mapping[int, PeerSlot]] = Evidence()
+    definition: Evidence[Definition] = Evidence()
+    vm: Evidence[VmView] = Evidence()
+    vm_leases: Mapping[LeaseRef, Evidence[LeaseView]] = field(default_factory=dict)
+    probes: tuple[model.HealthProbe, ...] = ()
+    """Newest last."""
+    command: Command | None = None
+    """The newest VM command."""
+
+    def leases(self) -> tuple[LeaseRef, ...]:
+        """Every lease that guards the VM's disks: of the definition, and of the deployed disk."""
+        definition = self.definition.value
+        refs = (*(definition.leases if definition else ()), self.deployed_lease)
+        return tuple(dict.fromkeys(refs))
