@@ -6,7 +6,6 @@ of its own (``blocking.Worker``). Facts: man sanlock(8); sanlock: python/sanlock
 libsanlock reads SANLOCK_RUN_DIR once: one process talks to one daemon for life.
 """
 
-import enum
 import errno
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,23 +19,6 @@ from ovirt_he_agent.errors import BadInput, Retryable
 
 CALL_TIMEOUT_S = 5.0
 """Limit of a call that only asks the daemon (measured: milliseconds)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lockspace:
-    """Where host ids live: ``name``, the file or LV, the byte offset in it."""
-
-    name: str
-    path: Path
-    offset: int = 0
-
-
-class Membership(enum.Enum):
-    """Does the local daemon hold our host id?"""
-
-    HELD = "held"
-    IN_TRANSITION = "in transition"
-    NOT_HELD = "not held"
 
 
 @dataclass(eq=False)
@@ -86,7 +68,7 @@ def _flag(flags: int) -> model.HostFlag:
 _AWAY = {errno.ECONNREFUSED, errno.ENOENT, errno.EACCES, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
 
 
-def _failed(e: sanlock.SanlockException, action: str, lockspace: Lockspace) -> Retryable:
+def _failed(e: sanlock.SanlockException, action: str, lockspace: model.Lockspace) -> Retryable:
     number = abs(e.errno)
     if number in _AWAY and not lockspace.path.exists():
         return LockspaceFailed(action, lockspace.name, lockspace.path, "no such file")
@@ -104,7 +86,7 @@ class Sanlock:
     def close(self) -> None:
         self._worker.close()
 
-    async def start_join(self, lockspace: Lockspace, host_id: int, *, io_timeout_s: int = 0) -> None:
+    async def start_join(self, lockspace: model.Lockspace, host_id: int, *, io_timeout_s: int = 0) -> None:
         """Begin to acquire ``host_id``; returns at once, ``membership`` tells the progress.
 
         0 as ``io_timeout_s`` is sanlock's own default. Joined already or on the way: no error.
@@ -130,7 +112,7 @@ class Sanlock:
                 raise OtherHostId(host_id, lockspace.name) from e
             raise _failed(e, "join", lockspace) from e
 
-    async def leave(self, lockspace: Lockspace, host_id: int, *, timeout_s: float) -> None:
+    async def leave(self, lockspace: model.Lockspace, host_id: int, *, timeout_s: float) -> None:
         """Release ``host_id`` and wait for it; whatever holds leases there under it is killed."""
         try:
             await self._worker.call(
@@ -145,7 +127,7 @@ class Sanlock:
                 return  # not in it
             raise _failed(e, "leave", lockspace) from e
 
-    async def membership(self, lockspace: Lockspace, host_id: int) -> Membership:
+    async def membership(self, lockspace: model.Lockspace, host_id: int) -> model.Membership:
         """Whether the daemon holds ``host_id`` in ``lockspace``, from its memory."""
         try:
             held = await self._worker.call(
@@ -158,8 +140,8 @@ class Sanlock:
         except sanlock.SanlockException as e:
             raise _failed(e, "inquire", lockspace) from e
         if held is None:
-            return Membership.IN_TRANSITION
-        return Membership.HELD if held else Membership.NOT_HELD
+            return model.Membership.IN_TRANSITION
+        return model.Membership.HELD if held else model.Membership.NOT_HELD
 
     async def hosts(self, lockspace_name: str) -> tuple[model.HostLease, ...] | None:
         """All host ids ever seen in a joined lockspace; None until the first renewal (EAGAIN) or unjoined."""
@@ -195,7 +177,7 @@ class Sanlock:
 # Blocking calls for processes that have nothing else to do (the emulator's storage and guests).
 
 
-def write_lockspace(lockspace: Lockspace, *, io_timeout_s: int = 0, sector: int = 512) -> None:
+def write_lockspace(lockspace: model.Lockspace, *, io_timeout_s: int = 0, sector: int = 512) -> None:
     """Initialise the lockspace on its file; timings follow the io timeout written here."""
     sanlock.write_lockspace(
         lockspace.name.encode(), str(lockspace.path), lockspace.offset, iotimeout=io_timeout_s, sector=sector

@@ -7,6 +7,7 @@ they are another clock's.
 
 import enum
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NewType
 
 MonotonicMs = NewType("MonotonicMs", int)
@@ -107,6 +108,23 @@ class DomainVitals:
     """False until the first check has ended."""
     delay_s: float
     last_check_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lockspace:
+    """Where host ids live: ``name``, the file or logical volume, the byte offset in it."""
+
+    name: str
+    path: Path
+    offset: int = 0
+
+
+class Membership(enum.Enum):
+    """Does the local sanlock daemon hold our host id in a lockspace?"""
+
+    HELD = "held"
+    IN_TRANSITION = "in transition"
+    NOT_HELD = "not held"
 
 
 class HostFlag(enum.IntEnum):

@@ -1,0 +1,1 @@
+"""The loop: observe, decide, act, publish. Knows ports, not adapters."""
