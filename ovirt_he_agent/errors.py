@@ -39,6 +39,10 @@ class Retryable(HeAgentError):
     """The world may heal: keep the component degraded, try again later."""
 
 
+class OutcomeUnknown(Retryable):
+    """A command may or may not have taken effect: read the state before anything else, never repeat it."""
+
+
 class Refused(HeAgentError):
     """This action must not be done: refused for safety, trying again changes nothing."""
 

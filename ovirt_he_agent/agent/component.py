@@ -91,7 +91,7 @@ class Component:
 
     def _degrade(self, reason: str, kind: type[Exception]) -> float:
         self._tries += 1
-        pause_s = min(RETRY_FIRST_S * 2 ** min(self._tries - 1, 8), RETRY_MAX_S)
+        pause_s = min(RETRY_FIRST_S * 2.0 ** min(self._tries - 1, 8), RETRY_MAX_S)
         now = self._clock()
         next_try = MonotonicMs(now + int(pause_s * 1000))
         if self._failing_with is not kind:  # a repeated failure is logged once

@@ -9,6 +9,7 @@ from ovirt_he_agent.core import admission, model, snapshot, whereabouts
 from ovirt_he_agent.core.state import Attempt, End, State
 
 RECENT_MS = 600_000
+REFUSED_PAUSE_MS = 2_000
 START_BACKOFF_MS = (10_000, 30_000, 60_000, 120_000)
 LOCK_BACKOFF_MS = (30_000, 60_000, 120_000)
 ENDED_DELAY_MS = {
@@ -41,6 +42,8 @@ def learn(s: admission.Scene) -> State:
         state = replace(state, seen_command=command.number)
         if command.kind == "StartVm" and command.ok:
             state = replace(state, was_here=True, was_good=False)
+        elif command.refused:  # its cause is in the evidence now; only do not spin
+            state = replace(state, not_before=model.MonotonicMs(now + REFUSED_PAUSE_MS))
         elif command.ok is not True:
             state = _ended(state, now, End.START_FAILED, f"{command.kind}: {command.detail}")
     view = snap.vm.known(now, snapshot.VM_LIMIT_MS)

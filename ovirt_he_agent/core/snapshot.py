@@ -5,7 +5,7 @@ newer one. What is older than its limit is unknown (decision-core: age limits).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from ovirt_he_agent.core import model
@@ -166,3 +166,21 @@ class Snapshot:
         definition = self.definition.value
         refs = (*(definition.leases if definition else ()), self.deployed_lease)
         return tuple(dict.fromkeys(refs))
+
+
+def only_since(snap: Snapshot, since: model.MonotonicMs) -> Snapshot:
+    """``snap`` in which what a VM command rests on counts as unknown unless read at ``since`` or later."""
+
+    def fresh(read: Evidence[T]) -> Evidence[T]:
+        if read.at is not None and read.at >= since:
+            return read
+        return Evidence(problem=read.problem or "it could not be read again right before the command")
+
+    return replace(
+        snap,
+        global_maintenance=fresh(snap.global_maintenance),
+        local_maintenance=fresh(snap.local_maintenance),
+        own_ha_lease=fresh(snap.own_ha_lease),
+        vm=fresh(snap.vm),
+        vm_leases={ref: fresh(read) for ref, read in snap.vm_leases.items()},
+    )

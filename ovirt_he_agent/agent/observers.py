@@ -1,0 +1,293 @@
+"""Who keeps the board's evidence young: one component for each source, at its own pace."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ovirt_he_agent.agent import ports
+from ovirt_he_agent.agent.board import Board
+from ovirt_he_agent.agent.component import Component, Condition
+from ovirt_he_agent.agent.deployment import HA_LOCKSPACE, Deployment
+from ovirt_he_agent.agent.ha_lease import HaLease
+from ovirt_he_agent.agent.settings import Settings
+from ovirt_he_agent.agent.storage import Storage
+from ovirt_he_agent.core import snapshot, whereabouts
+from ovirt_he_agent.errors import HeAgentError, Retryable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class StorageNotReady(Retryable):
+    msg: ClassVar[str] = "the storage domain's volumes are not prepared yet; see component storage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The ports that evidence comes through."""
+
+    vdsm: ports.Vdsm
+    leases: ports.Leases
+    whiteboard: ports.Whiteboard
+    definitions: ports.Definitions
+    health: ports.Health
+    local_maintenance: ports.LocalMaintenance
+
+
+class Observers:
+    """Owns the components; ``run`` ends only by cancellation."""
+
+    def __init__(self, deployment: Deployment, board: Board, settings: Settings, world: World) -> None:
+        self._deployment = deployment
+        self._board = board
+        self._settings = settings
+        self._world = world
+        self._storage = Storage(deployment, world.vdsm)
+        self._ha_lease = HaLease(
+            world.leases, deployment.host_id, io_timeout_s=settings.sanlock_io_timeout_s, clock=board.clock
+        )
+        self.definition: ports.StartableDefinition | None = None
+        """The definition whose facts stand on the board."""
+        self.alert = True
+        """The engine is not known to be good: look often."""
+        s = settings
+        self._vm = self._component("vm", self._poll_vm, lambda: self._pace(s.vm_poll_s, s.vm_poll_alert_s))
+        self._owners = self._component("vm-leases", self._read_owners, lambda: s.lease_owners_s)
+        self._page = self._component(
+            "engine-page", self._probe, lambda: self._pace(s.probe_s, s.probe_alert_s)
+        )
+        self._board_reader = self._component(
+            "whiteboard", self._read_whiteboard, lambda: self._pace(s.whiteboard_s, s.whiteboard_alert_s)
+        )
+        self._storage_component = self._component("storage", self._see_to_storage, self._storage_period_s)
+        self._lease = self._component("ha-lease", self._look_at_lease, self._lease_period_s)
+        self._components = (
+            self._component("local-maintenance", self._read_local_file, lambda: s.local_file_s),
+            self._vm,
+            self._storage_component,
+            self._lease,
+            self._component("hosts", self._read_hosts, lambda: s.hosts_s),
+            self._board_reader,
+            self._component("definition", self._check_definition, lambda: s.definition_s),
+            self._owners,
+            self._page,
+        )
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return tuple(component.condition for component in self._components)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(), name="vm-events")
+            for component in self._components:
+                tasks.create_task(component.run(), name=component.name)
+
+    def look_again(self) -> None:
+        """The VM's fate may have changed: ask for it now."""
+        for component in (self._vm, self._owners, self._page):
+            component.poke()
+
+    async def reread_vm_evidence(self) -> None:
+        """Read what VDSM says of the VM and its leases now; raises what the VDSM adapter raises."""
+        await self._poll_vm()
+        await self._read_owners()
+
+    async def reread_flags_and_lease(self) -> None:
+        """Read slot 0, ha.conf and our host id lease now; raises what the adapters raise."""
+        path = self._storage.whiteboard
+        lockspace = self._storage.lockspace
+        if path is None or lockspace is None:
+            raise StorageNotReady
+        board = self._board
+        await self._read_local_file()
+        board.own_ha_lease = board.own_ha_lease.renewed(await self._ha_lease.look(lockspace), board.clock())
+        self._note_global(await self._world.whiteboard.read_global(path))
+
+    # one method for each component, and what a failure of it does to the evidence
+
+    def _component(
+        self, name: str, work: Callable[[], Awaitable[None]], period_s: Callable[[], float]
+    ) -> Component:
+        fields = _FIELDS[name]
+
+        def failed(problem: str) -> None:
+            for field in fields:
+                setattr(self._board, field, getattr(self._board, field).failed(problem))
+            self._board.news.set()
+
+        return Component(name, work, period_s=period_s, clock=self._board.clock, failed=failed)
+
+    def _pace(self, calm_s: float, alert_s: float) -> float:
+        return alert_s if self.alert else calm_s
+
+    async def _listen(self) -> None:
+        """Reports from VDSM's events; a gap in them means: poll."""
+        while True:
+            report = await self._world.vdsm.next_news()
+            if report is None:
+                self._vm.poke()
+                self._storage_component.poke()
+            elif report.vm_id == self._deployment.vm_id and self._board.vm_seen(report):
+                log.info("VM %s: %s", report.vm_id, report.status_text, extra={"HE_VM_ID": report.vm_id})
+                self._owners.poke()
+                self._page.poke()
+
+    async def _poll_vm(self) -> None:
+        command = self._board.command
+        report = await self._world.vdsm.vm_report(self._deployment.vm_id)
+        now = self._board.command
+        if report is None and now is not command and now is not None and now.kind == "StartVm":
+            return  # asked before the start, answered after it: says nothing of this life
+        if self._board.vm_seen(report):
+            log.info("VM %s: %s", self._deployment.vm_id, report.status_text if report else "not here")
+            self._owners.poke()
+            self._page.poke()
+
+    async def _see_to_storage(self) -> None:
+        if self._in_local_maintenance():
+            return  # VDSM may disconnect the storage: hands off
+        board = self._board
+        vitals = await self._storage.vitals()
+        if board.domain.value is None or board.domain.value.acquired != vitals.acquired:
+            log.info("storage domain %s: host id acquired: %s", vitals.domain_id, vitals.acquired)
+            board.news.set()
+        board.domain = board.domain.renewed(vitals, board.clock())
+        prepared = self._storage.whiteboard is not None
+        await self._storage.prepare()
+        if not prepared:
+            self._board_reader.poke()
+            self._lease.poke()
+
+    def _storage_period_s(self) -> float:
+        vitals = self._board.domain.value
+        return 10.0 if vitals is not None and vitals.acquired else 1.0
+
+    def _in_local_maintenance(self) -> bool:
+        view = self._board.vm.value
+        here = view is not None and whereabouts.here(view) is not None
+        return self._board.local_maintenance.value is True and not here
+
+    async def _look_at_lease(self) -> None:
+        if self._in_local_maintenance():
+            return
+        if self._storage.lockspace is None:
+            raise StorageNotReady
+        board = self._board
+        lease = await self._ha_lease.look_and_join(self._storage.lockspace)
+        if board.own_ha_lease.value is None or board.own_ha_lease.value.held != lease.held:
+            board.news.set()
+        board.own_ha_lease = board.own_ha_lease.renewed(lease, board.clock())
+
+    def _lease_period_s(self) -> float:
+        lease = self._board.own_ha_lease.value
+        return 5.0 if lease is not None and lease.held else 0.5
+
+    async def _read_hosts(self) -> None:
+        board, leases = self._board, self._world.leases
+        for field, name in (("ha_hosts", HA_LOCKSPACE), ("sd_hosts", self._deployment.domain_id)):
+            hosts = await leases.hosts(name)
+            old = getattr(board, field)
+            why = f"sanlock knows no hosts of lockspace {name} yet"
+            setattr(board, field, old.renewed(hosts, board.clock()) if hosts is not None else old.failed(why))
+
+    async def _read_whiteboard(self) -> None:
+        if self._in_local_maintenance():
+            return
+        if self._storage.whiteboard is None:
+            raise StorageNotReady
+        board = self._board
+        known = {host.host_id for host in board.ha_hosts.value or ()} | {self._deployment.host_id}
+        try:
+            reading = await self._world.whiteboard.read(self._storage.whiteboard, known)
+        except HeAgentError:
+            self._storage.forget()  # the engine may have torn the image down
+            self._storage_component.poke()
+            raise
+        board.slots = board.slots.renewed(reading.slots, board.clock())
+        self._note_global(reading.global_maintenance)
+
+    def _note_global(self, flag: ports.Flag) -> None:
+        board = self._board
+        old = board.global_maintenance
+        if flag.value is None:
+            board.global_maintenance = old.failed(flag.reason)
+        else:
+            board.global_maintenance = old.renewed(flag.value, board.clock())
+        if flag.value != old.value:
+            log.info("global maintenance: %s", _word(flag))
+            board.news.set()
+
+    async def _read_local_file(self) -> None:
+        board = self._board
+        flag = self._world.local_maintenance.read()
+        old = board.local_maintenance
+        if flag.value is None:
+            board.local_maintenance = old.failed(flag.reason)
+        else:
+            board.local_maintenance = old.renewed(flag.value, board.clock())
+        if flag.value != old.value:
+            log.info("local maintenance: %s", _word(flag))
+            board.news.set()
+
+    async def _check_definition(self) -> None:
+        if self._in_local_maintenance():
+            return
+        board = self._board
+        definition = await self._world.definitions.current()
+        if self.definition is None or self.definition.facts.sha256 != definition.facts.sha256:
+            log.info("definition: %s", definition.facts.source)
+            board.news.set()
+        self.definition = definition
+        board.definition = board.definition.renewed(definition.facts, board.clock())
+
+    async def _read_owners(self) -> None:
+        """Who owns the VM's leases; asked only while the VM is not here (then they are our own)."""
+        board = self._board
+        view = board.vm.value
+        if view is None or whereabouts.here(view) is not None or self._in_local_maintenance():
+            return
+        refs = board.snapshot().leases()
+        for gone in board.vm_leases.keys() - set(refs):
+            del board.vm_leases[gone]
+        async with asyncio.TaskGroup() as tasks:
+            for ref in refs:
+                tasks.create_task(self._read_owner(ref))
+        board.news.set()
+
+    async def _read_owner(self, ref: snapshot.LeaseRef) -> None:
+        board = self._board
+        old: snapshot.Evidence[snapshot.LeaseView] = board.vm_leases.get(ref, snapshot.Evidence())
+        try:
+            info = await self._world.vdsm.volume_info(ref.domain_id, ref.image_id, ref.volume_id)
+        except HeAgentError as e:
+            board.vm_leases[ref] = old.failed(str(e))
+            return
+        owners = info.lease.owners if info.lease is not None else None
+        view = snapshot.LeaseView(owners=owners, is_leaf=info.is_leaf)
+        board.vm_leases[ref] = old.renewed(view, board.clock())
+
+    async def _probe(self) -> None:
+        view = self._board.vm.value
+        if view is not None and whereabouts.here(view) is whereabouts.Place.HERE:
+            self._board.probed(await self._world.health.probe())
+
+
+def _word(flag: ports.Flag) -> str:
+    return f"unknown, {flag.reason}" if flag.value is None else "on" if flag.value else "off"
+
+
+_FIELDS: dict[str, tuple[str, ...]] = {
+    # component -> the evidence that ages when it fails
+    "local-maintenance": ("local_maintenance",),
+    "vm": ("vm",),
+    "storage": ("domain",),
+    "ha-lease": ("own_ha_lease",),
+    "hosts": ("ha_hosts", "sd_hosts"),
+    "whiteboard": ("slots", "global_maintenance"),
+    "definition": ("definition",),
+    "vm-leases": (),
+    "engine-page": (),
+}

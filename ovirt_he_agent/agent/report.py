@@ -1,0 +1,249 @@
+"""What the outside sees: plain JSON documents made from one snapshot and its decision.
+
+``status`` is described in docs/control.md; ``ha_status`` is the feature page's.
+Unknown is null, except in ``ha_status``, whose five members have fixed types:
+there a flag that was never read is false, with ``active`` false beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ovirt_he_agent import __version__
+from ovirt_he_agent.agent.component import Condition
+from ovirt_he_agent.agent.deployment import Deployment
+from ovirt_he_agent.core import decision, model, score, snapshot
+from ovirt_he_agent.core.snapshot import Evidence
+from ovirt_he_agent.core.state import Phase
+
+FORMAT_VERSION = 1
+
+HaStatus = dict[str, bool | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The documents, and one line for the service manager."""
+
+    status: dict[str, Any]
+    ha_status: HaStatus
+    line: str
+
+
+def summary(ha_status: HaStatus) -> str:
+    """The feature page's line (ha g); an unconfigured host has none there."""
+    if not ha_status["active"]:
+        text = "Not Active"
+    elif ha_status["globalMaintenance"]:
+        text = "Global Maintenance Enabled"
+    elif ha_status["localMaintenance"]:
+        text = "Local Maintenance Enabled"
+    else:
+        text = f"Active (score: {ha_status['score']})"
+    return f"Hosted Engine HA: {text}"
+
+
+def not_configured(problem: str) -> Report:
+    """For a host whose hosted-engine.conf is missing or bad."""
+    ha_status: HaStatus = {
+        "configured": False,
+        "active": False,
+        "globalMaintenance": False,
+        "localMaintenance": False,
+        "score": 0,
+    }
+    status = {
+        "format": FORMAT_VERSION,
+        "version": __version__,
+        "configured": False,
+        "active": False,
+        "summary": None,
+        "reason": problem,
+        "waits_for": [problem],
+    }
+    return Report(status, ha_status, f"not configured: {problem}")
+
+
+def of(
+    deployment: Deployment,
+    snap: snapshot.Snapshot,
+    decided: decision.Decision,
+    conditions: Sequence[Condition],
+    now: model.MonotonicMs,
+) -> Report:
+    """The documents of one tick."""
+    phase = decided.state.phase
+    points = score.of_phase(phase)
+    active = phase not in (Phase.INIT, Phase.CUT)
+    ha_status: HaStatus = {
+        "configured": True,
+        "active": active,
+        "globalMaintenance": snap.global_maintenance.value is True,
+        "localMaintenance": snap.local_maintenance.value is True,
+        "score": points.points if active else 0,
+    }
+    line = summary(ha_status)
+    status = {
+        "format": FORMAT_VERSION,
+        "version": __version__,
+        "configured": True,
+        "active": active,
+        "summary": line,
+        "host_id": snap.host_id,
+        "configuration": deployment.source,
+        "state": phase.published,
+        "phase": phase.value,
+        "phase_since_s": _seconds(now - decided.state.phase_since),
+        "reason": decided.reason,
+        "waits_for": list(decided.waits_for),
+        "score": {
+            "points": points.points,
+            "base": points.base,
+            "penalties": [{"name": p.name, "points": p.points} for p in points.penalties],
+        },
+        "global_maintenance": _flag(snap.global_maintenance, now, snapshot.GLOBAL_FLAGS_LIMIT_MS),
+        "local_maintenance": _flag(snap.local_maintenance, now, snapshot.LOCAL_FILE_LIMIT_MS),
+        "vm": _vm(snap, decided, now),
+        "definition": _definition(snap, now),
+        "leases": _leases(snap, now),
+        "hosts": _hosts(snap, now),
+        "components": [_component(c, now) for c in conditions],
+        "command": _command(snap.command, now),
+        "last_end": _last_end(decided, now),
+    }
+    return Report(status, ha_status, f"{line}; {phase.published}: {decided.reason}")
+
+
+def _seconds(milliseconds: int) -> float:
+    return round(milliseconds / 1000, 1)
+
+
+def _age(read: Evidence[Any], now: model.MonotonicMs) -> float | None:
+    return None if read.at is None else _seconds(now - read.at)
+
+
+def _flag(read: Evidence[bool], now: model.MonotonicMs, limit_ms: int) -> dict[str, Any]:
+    known = read.known(now, limit_ms)
+    return {
+        "value": known,
+        "age_s": _age(read, now),
+        "problem": read.why_unknown(now) if known is None else None,
+    }
+
+
+def _vm(snap: snapshot.Snapshot, decided: decision.Decision, now: model.MonotonicMs) -> dict[str, Any]:
+    report = snap.vm.value.report if snap.vm.value else None
+    definition = snap.definition.value
+    probe = snap.probes[-1] if snap.probes else None
+    known = snap.vm.known(now, snapshot.VM_LIMIT_MS) is not None
+    return {
+        "id": snap.vm_id,
+        "name": definition.name if definition else None,
+        "where": decided.verdict.place.value,
+        "where_host_id": decided.verdict.host_id,
+        "where_reasons": list(decided.verdict.reasons),
+        "status": report.status_text if report else ("not here" if known else None),
+        "exit_message": report.exit_message if report else None,
+        "age_s": _age(snap.vm, now),
+        "engine": probe.outcome.value if probe else None,
+        "engine_reason": probe.reason if probe else None,
+        "engine_age_s": _seconds(now - probe.at) if probe else None,
+    }
+
+
+def _definition(snap: snapshot.Snapshot, now: model.MonotonicMs) -> dict[str, Any]:
+    definition = snap.definition.value
+    facts: dict[str, Any] = {"age_s": _age(snap.definition, now), "problem": snap.definition.problem}
+    if definition is not None:
+        facts |= {
+            "source": definition.source,
+            "sha256": definition.sha256,
+            "generation": definition.generation,
+            "memory_mib": definition.memory_mib,
+            "leases": [ref.volume_id for ref in definition.leases],
+        }
+    return facts
+
+
+def _leases(snap: snapshot.Snapshot, now: model.MonotonicMs) -> dict[str, Any]:
+    own, domain = snap.own_ha_lease, snap.domain
+    return {
+        "host_id": {
+            "held": own.value.held if own.value else None,
+            "detail": own.problem or (own.value.detail if own.value else "not read yet"),
+            "age_s": _age(own, now),
+        },
+        "storage_domain": {
+            "acquired": domain.value.acquired if domain.value else None,
+            "valid": domain.value.valid if domain.value else None,
+            "problem": domain.problem,
+            "age_s": _age(domain, now),
+        },
+        "vm": [
+            {
+                "volume_id": ref.volume_id,
+                "owners": list(read.value.owners) if read.value and read.value.owners is not None else None,
+                "leaf": read.value.is_leaf if read.value else None,
+                "problem": read.problem,
+                "age_s": _age(read, now),
+            }
+            for ref, read in snap.vm_leases.items()
+        ],
+    }
+
+
+def _hosts(snap: snapshot.Snapshot, now: model.MonotonicMs) -> list[dict[str, Any]]:
+    ha = {h.host_id: h for h in snap.ha_hosts.value or ()}
+    sd = {h.host_id: h for h in snap.sd_hosts.value or ()}
+    slots = snap.slots.value or {}
+    rows = []
+    for host_id in sorted(ha.keys() | sd.keys() | slots.keys() | {snap.host_id}):
+        slot = slots.get(host_id)
+        changed = slot.changed_at if slot else None
+        rows.append(
+            {
+                "host_id": host_id,
+                "local": host_id == snap.host_id,
+                "name": slot.host_name if slot else None,
+                "state": slot.state if slot else None,
+                "score": slot.score if slot else None,
+                "claims_vm": slot.claims_vm if slot and slot.readable else None,
+                "local_maintenance": slot.local_maintenance if slot else None,
+                "slot_problem": slot.problem or None if slot else None,
+                "slot_changed_s": _seconds(now - changed) if changed is not None else None,
+                "ha_lease": ha[host_id].flag.name if host_id in ha else None,
+                "storage_lease": sd[host_id].flag.name if host_id in sd else None,
+            }
+        )
+    return rows
+
+
+def _component(condition: Condition, now: model.MonotonicMs) -> dict[str, Any]:
+    next_try = condition.next_try
+    return {
+        "name": condition.name,
+        "ok": condition.ok,
+        "reason": condition.reason or None,
+        "since_s": _seconds(now - condition.since),
+        "next_try_s": _seconds(max(0, next_try - now)) if next_try is not None else None,
+    }
+
+
+def _command(command: snapshot.Command | None, now: model.MonotonicMs) -> dict[str, Any] | None:
+    if command is None:
+        return None
+    return {
+        "kind": command.kind,
+        "given_s_ago": _seconds(now - command.given_at),
+        "in_flight": command.done_at is None,
+        "ok": command.ok,
+        "dropped": command.refused,
+        "detail": command.detail or None,
+    }
+
+
+def _last_end(decided: decision.Decision, now: model.MonotonicMs) -> dict[str, Any] | None:
+    end = decided.state.last_end
+    if end is None:
+        return None
+    return {"kind": end.end.value, "detail": end.detail, "s_ago": _seconds(now - end.at)}
