@@ -39,6 +39,7 @@ class _Transport(jsonrpc.UnixTransport):  # type: ignore[misc]  # the library is
         connection: http.client.HTTPConnection = super().make_connection(host)
         if connection.sock is None:
             connection.connect()
+            assert connection.sock is not None
             connection.sock.settimeout(TIMEOUT_S)
         return connection
 
