@@ -1,0 +1,156 @@
+"""The status document as people read it: the summary line, then tables. No facts are made here."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+UNKNOWN = "?"
+
+
+def view(status: dict[str, Any]) -> RenderableType:
+    """Everything below the summary line."""
+    return Group(*_parts(status))
+
+
+def _parts(status: dict[str, Any]) -> Iterator[RenderableType]:
+    yield _facts(status)
+    yield Text()
+    yield _hosts(status["hosts"])
+    broken = [c for c in status["components"] if c["ok"] is False]
+    if broken:
+        yield Text()
+        yield _components(broken)
+
+
+def _facts(status: dict[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    score = status["score"]
+    table.add_row(
+        "This host", f"id {status['host_id']}, {status['state']} for {_span(status['phase_since_s'])}"
+    )
+    table.add_row("Why", status["reason"])
+    penalties = "".join(f" - {p['points']} ({p['name']})" for p in score["penalties"])
+    table.add_row("Score", f"{score['points']} = {score['base']}{penalties}")
+    table.add_row(
+        "Maintenance",
+        f"global {_flag(status['global_maintenance'])}, local {_flag(status['local_maintenance'])}",
+    )
+    table.add_row("Engine VM", _vm(status["vm"]))
+    table.add_row("Definition", _definition(status["definition"]))
+    table.add_row("Leases", _leases(status["leases"]))
+    if status["command"]:
+        table.add_row("Last command", _command(status["command"]))
+    if status["last_end"]:
+        end = status["last_end"]
+        table.add_row("Last end", f"{end['kind']}, {_span(end['s_ago'])} ago: {end['detail']}")
+    for number, text in enumerate(status["waits_for"]):
+        table.add_row("" if number else "Waits for", text)
+    return table
+
+
+def _hosts(hosts: list[dict[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Host", "Name", "State", "Score", "Engine VM", "HA lease", "Storage lease", "Slot changed"):
+        table.add_column(name)
+    for row in hosts:
+        changed = row["slot_changed_s"]
+        table.add_row(
+            f"{row['host_id']}{' (this)' if row['local'] else ''}",
+            row["name"] or "-",
+            row["slot_problem"] or row["state"] or "-",
+            _or_dash(row["score"]),
+            {None: "-", True: "claims it", False: "no"}[row["claims_vm"]],
+            row["ha_lease"] or "-",
+            row["storage_lease"] or "-",
+            f"{_span(changed)} ago" if changed is not None else "-",
+        )
+    return table
+
+
+def _components(broken: list[dict[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("In trouble", no_wrap=True)
+    table.add_column("For", no_wrap=True)
+    table.add_column("Next try", no_wrap=True)
+    table.add_column("Reason", overflow="fold")
+    for row in broken:
+        next_try = f"in {_span(row['next_try_s'])}" if row["next_try_s"] is not None else "-"
+        table.add_row(row["name"], _span(row["since_s"]), next_try, row["reason"] or "")
+    return table
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _flag(flag: dict[str, Any]) -> str:
+    if flag["value"] is None:
+        return f"unknown ({flag['problem']})"
+    return "on" if flag["value"] else "off"
+
+
+def _vm(vm: dict[str, Any]) -> str:
+    where = f" on host {vm['where_host_id']}" if vm["where_host_id"] is not None else ""
+    text = f"{vm['name'] or UNKNOWN} {vm['id']}: {vm['where']}{where}, VDSM: {vm['status'] or 'unknown'}"
+    if vm["exit_message"]:
+        text += f" ({vm['exit_message']})"
+    if vm["engine"]:
+        text += f"; engine {vm['engine']}: {vm['engine_reason']} ({_span(vm['engine_age_s'])} ago)"
+    return text
+
+
+def _definition(definition: dict[str, Any]) -> str:
+    problem = definition["problem"]
+    if "sha256" not in definition:
+        return f"none: {problem or 'not read yet'}"
+    generation = definition["generation"]
+    text = (
+        f"{definition['source']}; generation {UNKNOWN if generation is None else generation}, "
+        f"sha256 {definition['sha256'][:12]}, checked {_span(definition['age_s'])} ago"
+    )
+    return f"{text}; now: {problem}" if problem else text
+
+
+def _leases(leases: dict[str, Any]) -> str:
+    domain = leases["storage_domain"]
+    acquired = {None: domain["problem"] or "unknown", True: "acquired", False: "not acquired yet"}[
+        domain["acquired"]
+    ]
+    parts = [f"host id {leases['host_id']['detail']}", f"storage domain {acquired}"]
+    for row in leases["vm"]:
+        owners = row["owners"]
+        who = (
+            row["problem"] or "unknown" if owners is None else "free" if not owners else f"owned by {owners}"
+        )
+        parts.append(
+            f"VM lease {row['volume_id'][:8]} {who} ({_span(row['age_s'])} ago)"
+            if row["age_s"] is not None
+            else f"VM lease {row['volume_id'][:8]} {who}"
+        )
+    return "; ".join(parts)
+
+
+def _command(command: dict[str, Any]) -> str:
+    state = (
+        "in flight"
+        if command["in_flight"]
+        else "dropped"
+        if command["dropped"]
+        else {True: "done", False: "failed", None: "outcome unknown"}[command["ok"]]
+    )
+    detail = f": {command['detail']}" if command["detail"] else ""
+    return f"{command['kind']} {_span(command['given_s_ago'])} ago, {state}{detail}"
