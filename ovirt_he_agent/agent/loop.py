@@ -12,8 +12,12 @@ from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.core import decision
 from ovirt_he_agent.core.model import MonotonicMs
 from ovirt_he_agent.core.state import Phase, State
+from ovirt_he_agent.core.whereabouts import Place
 
 log = logging.getLogger(__name__)
+
+_CALM = {Phase.RUNNING, Phase.FROZEN, Phase.LOCAL}
+"""Phases in which nothing is about to be decided: look at the calm pace."""
 
 
 class Agent:
@@ -73,7 +77,8 @@ class Agent:
                 decided.reason,
                 extra={"HE_STATE": decided.state.phase.published, "HE_OLD_STATE": before.published},
             )
-        self._observers.alert = decided.state.phase is not Phase.RUNNING
+        calm = decided.state.phase in _CALM or decided.verdict.place is Place.ELSEWHERE
+        self._observers.alert = not calm
         self._published(report.of(self._deployment, snap, decided, self._observers.conditions, now))
         return decided
 

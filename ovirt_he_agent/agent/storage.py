@@ -48,7 +48,7 @@ class Storage:
         """
         domain_id = self._deployment.domain_id
         found = (await self._vdsm.storage_vitals([domain_id])).get(domain_id)
-        if found is None or not (found.acquired or found.valid):
+        if found is None or (found.actual and not found.valid):
             await self._connect()
             await self._vdsm.start_monitoring_domain(domain_id, self._deployment.host_id)
             found = (await self._vdsm.storage_vitals([domain_id])).get(domain_id)
