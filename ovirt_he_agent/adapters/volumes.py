@@ -70,7 +70,10 @@ class Whiteboard:
             self._file = None
 
     async def read(self, path: Path, known_ids: Collection[int]) -> WhiteboardReading:
-        """Slot 0, the slots of ``known_ids`` and those in use before. Raises ``VolumeUnreadable``, ``Stuck``."""
+        """Slot 0, the slots of ``known_ids`` and those in use before.
+
+        Raises ``VolumeUnreadable``, ``Stuck``.
+        """
         scan = self._scanned_at is None or self._clock() - self._scanned_at >= SCAN_MS
         wanted = range(MAX_HOST_ID + 1) if scan else sorted({0, *known_ids, *self._seen})
         blocks = await self._read_blocks(path, list(_runs(wanted)))

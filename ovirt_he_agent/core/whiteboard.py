@@ -1,7 +1,8 @@
 """The whiteboard's slots, from bytes to values: upstream's format exactly.
 
-Format: ovirt-hosted-engine-ha: lib/metadata.py. Each slot is decoded alone and as bytes: whatever one host wrote, or whatever
-garbage lies there, concerns that host only. Nothing here raises.
+Source: ovirt-hosted-engine-ha: lib/metadata.py. Each slot is decoded alone and
+as bytes: whatever one host wrote, or whatever garbage lies there, concerns that
+host only. Nothing here raises.
 """
 
 import json
