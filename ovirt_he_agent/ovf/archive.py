@@ -164,7 +164,8 @@ class _Pieces:
         """Have the piece around ``offset`` in ``bytes``; short only at the end."""
         start = offset - offset % PIECE
         if start != self.start:
-            self.bytes = self._read(start, max(0, min(PIECE, self.limit - start)))
+            length = min(PIECE, self.limit - start)
+            self.bytes = self._read(start, length) if length > 0 else b""
             self.start = start
 
     def take(self, offset: int, size: int) -> bytes:
