@@ -1,0 +1,18 @@
+"""The composition root: the command's verbs and where each one is; a verb is imported when it is called."""
+
+import sys
+
+from ovirt_he_agent.cli import app
+
+COMMANDS = {
+    "ovf": "ovirt_he_agent.cli.ovf:ovf",
+}
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its code."""
+    sys.exit(app.run(COMMANDS))
+
+
+if __name__ == "__main__":
+    main()
