@@ -5,7 +5,12 @@ import sys
 from ovirt_he_agent.cli import app
 
 COMMANDS = {
+    "config": "ovirt_he_agent.cli.config:group",
+    "demo": "ovirt_he_agent.sim.demo:command",
+    "doctor": "ovirt_he_agent.cli.doctor:doctor",
     "ovf": "ovirt_he_agent.cli.ovf:ovf",
+    "run": "ovirt_he_agent.daemon:command",
+    "status": "ovirt_he_agent.cli.status:status",
 }
 
 

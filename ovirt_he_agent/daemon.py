@@ -13,6 +13,9 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Protocol
+
+import click
 
 from ovirt_he_agent import config
 from ovirt_he_agent.adapters import hosted_engine_conf, journal, leases, ovfstore, systemd, volumes
@@ -155,13 +158,31 @@ def _settings(options: config.Config) -> settings.Settings:
     )
 
 
-def run(paths: config.Paths, config_file: Path | None, socket: Path | None) -> ExitCode:
-    """The verb ``run``. Raises ``errors.HeAgentError`` for what keeps it from starting."""
+class Given(Protocol):
+    """What stood on the command line."""
+
+    @property
+    def paths(self) -> config.Paths: ...
+    @property
+    def config_file(self) -> Path | None: ...
+    @property
+    def socket(self) -> Path: ...
+
+
+@click.command("run")
+@click.pass_obj
+def command(given: Given) -> ExitCode:
+    """Be the agent of this host, in the foreground, until SIGTERM or SIGINT."""
+    return run(given.paths, given.config_file, given.socket)
+
+
+def run(paths: config.Paths, config_file: Path | None, socket: Path) -> ExitCode:
+    """Raises ``errors.HeAgentError`` for what keeps it from starting."""
     options = config.load(paths, config_file)
     journal.set_up(options.logging.level)
     for warning in options.warnings:
         log.warning("%s", warning)
-    asyncio.run(_until_signalled(options, paths, socket or paths.socket))
+    asyncio.run(_until_signalled(options, paths, socket))
     return ExitCode.DONE
 
 

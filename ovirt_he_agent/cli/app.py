@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import ovirt_he_agent
+from ovirt_he_agent.cli import options
 from ovirt_he_agent.errors import ExitCode, HeAgentError
 
 NAME = "ovirt-he-agent"
@@ -35,6 +36,7 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = where.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        options.accept_after(command)
         return command
 
 
@@ -43,6 +45,8 @@ def app(commands: Mapping[str, str]) -> click.Group:
     group = LazyGroup(
         name=NAME,
         lazy=commands,
+        params=options.parameters(),
+        callback=options.remember,
         help="High availability for oVirt's engine VM.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import aiohttp
+import click
 import yaml
 
 import ovirt_he_agent
@@ -135,6 +136,18 @@ class Story:
                 return
             await asyncio.sleep(0.05)
         raise StepFailed(step, problem)
+
+
+@click.command("demo")
+@click.option("--keep", is_flag=True, help="Leave the host running and say what to try.")
+@click.option("--stop", is_flag=True, help="End what --keep left running, and nothing else.")
+def command(keep: bool, stop: bool) -> None:
+    """Run the main job for real on this machine, in a temporary root, unprivileged."""
+    if stop:
+        for root in sweep():
+            print(f"ended, and removed {root}")
+        return
+    asyncio.run(run(keep=keep))
 
 
 async def run(*, keep: bool) -> None:
