@@ -10,29 +10,34 @@ import gc
 import importlib.util
 import os
 import shutil
-import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ovirt_he_agent.sim import sanlock_daemon
+from tests import leftovers
 
+GRACE_S = float(os.environ.get("LEFTOVER_GRACE_S", "5"))
 REQUIRE_REAL = os.environ.get("REQUIRE_REAL", "") not in ("", "0")
 
 
+# No deadlines: the machines that run this are shared. HYPOTHESIS_PROFILE, else CI, chooses.
+settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
 def _direct_io() -> bool:
-    path = Path(f".direct-io-{os.getpid()}")
-    path.write_bytes(bytes(4096))
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
-        return True
-    except OSError:
-        return False
-    finally:
-        path.unlink()
+    with tempfile.NamedTemporaryFile() as file:  # where tmp_path is, too
+        try:
+            os.close(os.open(file.name, os.O_RDONLY | os.O_DIRECT))
+        except OSError:
+            return False
+    return True
 
 
 def _fuse() -> bool:
@@ -54,9 +59,16 @@ _present: dict[str, bool] = {}
 _ran_on_real: set[str] = set()
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.collect()
+    gc.freeze()  # what all tests share need not be looked through after each of them
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     needed = [part for mark in item.iter_markers("real") for part in mark.args]
     for part in needed:
+        if part not in PARTS:
+            raise pytest.UsageError(f"{item.nodeid}: no real part is called {part!r}: {', '.join(PARTS)}")
         if part not in _present:
             _present[part] = PARTS[part]()
         if not _present[part]:
@@ -73,27 +85,40 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-async def no_leftover_task() -> AsyncIterator[None]:
-    """A test that leaves a task behind has lost an owner somewhere."""
+def no_leftover_thread_or_child() -> Iterator[None]:
+    """A test that leaves a thread or a process behind did not close what it opened.
+
+    Ending takes a moment, hence the grace. What is left then is killed, so that
+    one test fails and not all that follow.
+    """
+    threads, processes = set(threading.enumerate()), leftovers.processes()
+    yield
+    gc.collect()  # unclosed files and unawaited coroutines warn now, and a warning is an error
+    deadline = time.monotonic() + GRACE_S
+    while True:
+        left_threads = [t for t in threading.enumerate() if t not in threads]
+        left_processes = leftovers.processes() - processes
+        if not left_threads and not left_processes:
+            return
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    left = [*map(str, left_threads), *map(str, left_processes)]
+    for process in left_processes:
+        process.kill()
+    pytest.fail("left behind: " + "; ".join(left), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+async def no_leftover_task(no_leftover_thread_or_child: None) -> AsyncIterator[None]:
+    """A test that leaves a task behind has lost an owner somewhere.
+
+    Stands on the thread check, so that this one comes after the event loop has been closed.
+    """
     before = asyncio.all_tasks()
     yield
     left = [t for t in asyncio.all_tasks() - before if t is not asyncio.current_task() and not t.done()]
     assert not left, f"tasks left behind: {left}"
-
-
-@pytest.fixture(autouse=True)
-def no_leftover_thread_or_child() -> Iterator[None]:
-    threads = set(threading.enumerate())
-    yield
-    gc.collect()
-    deadline = time.monotonic() + 5
-    left: list[object] = []
-    while time.monotonic() < deadline:
-        left = [t for t in threading.enumerate() if t not in threads and not t.daemon]
-        if not left:
-            break
-        time.sleep(0.01)
-    assert not left, f"threads left behind: {left}"
 
 
 @pytest.fixture(scope="session")
@@ -108,9 +133,3 @@ def sanlock_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sanlock_d
     os.environ.update(daemon.environment)
     yield daemon
     daemon.stop()
-
-
-def children() -> set[int]:
-    """Process ids of the direct children of this process."""
-    out = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "pid="], capture_output=True, text=True)
-    return {int(pid) for pid in out.stdout.split()}

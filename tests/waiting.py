@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], *, within_s: float = 10.0, every_s: float = 0.02
+    condition: Callable[[], Awaitable[T]] | Callable[[], T], *, within_s: float = 10.0, every_s: float = 0.02
 ) -> T:
     """The first true value of ``condition`` (sync or async); fails with its last value after ``within_s``."""
     deadline = time.monotonic() + within_s

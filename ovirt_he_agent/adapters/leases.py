@@ -17,6 +17,9 @@ from ovirt_he_agent.blocking import Worker
 from ovirt_he_agent.core import model
 from ovirt_he_agent.errors import BadInput, Retryable
 
+CallFailed = sanlock.SanlockException
+"""What the plain functions at the end raise: ``errno`` (negative: sanlock's own codes) and a text."""
+
 CALL_TIMEOUT_S = 5.0
 """Limit of a call that only asks the daemon (measured: milliseconds)."""
 
@@ -112,12 +115,17 @@ class Sanlock:
                 raise OtherHostId(host_id, lockspace.name) from e
             raise _failed(e, "join", lockspace) from e
 
-    async def leave(self, lockspace: model.Lockspace, host_id: int, *, timeout_s: float) -> None:
-        """Release ``host_id`` and wait for it; whatever holds leases there under it is killed."""
+    async def leave(
+        self, lockspace: model.Lockspace, host_id: int, *, timeout_s: float, unused: bool = False
+    ) -> None:
+        """Release ``host_id`` and wait for it; whatever holds leases there under it is killed.
+
+        With ``unused`` it fails (``LockspaceFailed``, EBUSY) while somebody holds a lease there.
+        """
         try:
             await self._worker.call(
                 lambda: sanlock.rem_lockspace(
-                    lockspace.name.encode(), host_id, str(lockspace.path), lockspace.offset
+                    lockspace.name.encode(), host_id, str(lockspace.path), lockspace.offset, unused=unused
                 ),
                 timeout_s=timeout_s,
                 what=f"leave of {lockspace.name}",
@@ -198,9 +206,14 @@ def acquire(slkfd: int, lockspace_name: str, resource: str, path: Path, offset: 
     """Acquire a lease for this (registered) process: sanlock frees it when the process ends, however it ends.
 
     Blocks as long as sanlock does (over a minute for a dying owner). Raises
-    ``sanlock.SanlockException``: errno -243 when another host holds it.
+    ``CallFailed``: errno -243 when another host holds it.
     """
     sanlock.acquire(lockspace_name.encode(), resource.encode(), [(str(path), offset)], slkfd=slkfd)
+
+
+def release(slkfd: int, lockspace_name: str, resource: str, path: Path, offset: int = 0) -> None:
+    """Give a lease back while the process lives on (as libvirt does for a paused VM)."""
+    sanlock.release(lockspace_name.encode(), resource.encode(), [(str(path), offset)], slkfd=slkfd)
 
 
 def read_owners(

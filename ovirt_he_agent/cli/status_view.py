@@ -16,6 +16,13 @@ def view(status: dict[str, Any]) -> RenderableType:
     return Group(*_parts(status))
 
 
+def whole(status: dict[str, Any]) -> RenderableType:
+    """With the summary line, for a screen that is drawn again and again."""
+    if not status["configured"]:
+        return Text(f"not configured: {status['reason']}")
+    return Group(Text(status["summary"]), view(status))
+
+
 def _parts(status: dict[str, Any]) -> Iterator[RenderableType]:
     yield _facts(status)
     yield Text()

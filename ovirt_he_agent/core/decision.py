@@ -15,6 +15,7 @@ from ovirt_he_agent.core.whereabouts import Place
 
 SICK_AFTER_MS = 15_000
 STORAGE_FAILING_MS = 20_000
+VDSM_GONE_MS = 5_000
 MIGRATED_AWAY_MS = 40_000
 COOLDOWN_FAILURES = 3
 
@@ -80,7 +81,9 @@ def _frozen(s: Scene) -> bool:
 
 def _blind(s: Scene) -> bool:
     """the VM's status on this host is unknown (R4)"""
-    return s.snap.vm.known(s.now, snapshot.VM_LIMIT_MS) is None
+    read = s.snap.vm
+    failing = read.problem is not None and read.known(s.now, VDSM_GONE_MS) is None
+    return failing or read.known(s.now, snapshot.VM_LIMIT_MS) is None
 
 
 def _local_without_vm(s: Scene) -> bool:

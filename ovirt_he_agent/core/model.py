@@ -68,6 +68,11 @@ class VmReport:
     pause_code: str | None = None
 
 
+def newer(a: VmReport, b: VmReport) -> bool:
+    """Whether VDSM said ``a`` after ``b``."""
+    return a.event_time > b.event_time
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeLease:
     """A volume's lease as ``Volume.getInfo`` shows it (vdsm: lib/vdsm/storage/clusterlock.py)."""

@@ -1,0 +1,260 @@
+"""Upstream's local files: hosted-engine.conf (who this host is) and ha.conf (local maintenance).
+
+Format: ovirt-hosted-engine-ha: env/config.py, lib/storage_server.py. A line is
+``key=value``, split at the first ``=`` and stripped; ``#`` starts a comment
+line; the last of repeated keys counts; empty and ``None`` mean missing.
+"""
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ovirt_he_agent.errors import NotConfigured
+
+BLANK_UUID = "00000000-0000-0000-0000-000000000000"
+MAX_HOST_ID = 2000
+_AGAIN = "deploy this host (engine: Hosts > Reinstall with Hosted Engine deploy), or mend the file"
+
+
+@dataclass(eq=False)
+class ConfMissing(NotConfigured):
+    path: Path
+    msg: ClassVar[str] = "{self.path} is missing: this host is not deployed for the hosted engine; " + _AGAIN
+
+
+@dataclass(eq=False)
+class ConfUnreadable(NotConfigured):
+    path: Path
+    reason: str
+    msg: ClassVar[str] = (
+        "{self.path} cannot be read: {self.reason}; it is a text file that user vdsm must be able to read "
+        "(vdsm:kvm 0440)"
+    )
+
+
+@dataclass(eq=False)
+class BadValue(NotConfigured):
+    path: Path
+    key: str
+    problem: str
+    msg: ClassVar[str] = "{self.path}: {self.key} {self.problem}; " + _AGAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedEngineConf:
+    """The deployment as the file says it, checked. Volumes are (image id, volume id)."""
+
+    path: Path
+    host_id: int
+    vm_id: str
+    domain_id: str
+    fqdn: str
+    vm_disk: tuple[str, str]
+    whiteboard: tuple[str, str]
+    lockspace: tuple[str, str]
+    domain_type: str
+    domain_type_number: int
+    """VDSM's number (vdsm: lib/vdsm/storage/sd.py)."""
+    connections: tuple[Mapping[str, Any], ...] = field(repr=False)
+    """For StoragePool.connectStorageServer; none with fc."""
+
+
+_TYPE_NUMBERS = {"nfs": 1, "nfs3": 1, "nfs4": 1, "fc": 2, "iscsi": 3, "glusterfs": 7}
+
+
+def load(path: Path) -> HostedEngineConf:
+    """Read and check hosted-engine.conf. Raises ``ConfMissing``, ``ConfUnreadable``, ``BadValue``."""
+    return _Values(path, _pairs(path)).conf()
+
+
+def _pairs(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as e:
+        raise ConfMissing(path) from e
+    except OSError as e:
+        raise ConfUnreadable(path, e.strerror or str(e)) from e
+    except UnicodeDecodeError as e:
+        raise ConfUnreadable(path, f"byte {e.start} is not UTF-8 text") from e
+    if not text.strip():
+        raise ConfUnreadable(path, "it is empty")
+    values = {}
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.lstrip().startswith("#"):
+            values[key.strip()] = value.strip()
+    return {key: value for key, value in values.items() if value not in ("", "None")}
+
+
+class _Values:
+    """The file's values, each asked for once, by what it has to be."""
+
+    def __init__(self, path: Path, values: Mapping[str, str]) -> None:
+        self._path = path
+        self._values = values
+
+    def conf(self) -> HostedEngineConf:
+        if self._values.get("configured", "True") != "True":
+            raise self._bad("configured", f"is {self._values['configured']}: HA is switched off on this host")
+        if self._values.get("spUUID", BLANK_UUID) != BLANK_UUID:
+            raise self._bad("spUUID", "is not the blank UUID: this is a deployment of 3.5, upgrade it first")
+        domain_type = self._text("domainType")
+        if domain_type not in _TYPE_NUMBERS:
+            raise self._bad("domainType", f"is {domain_type!r}, not one of {', '.join(_TYPE_NUMBERS)}")
+        conf = HostedEngineConf(
+            path=self._path,
+            host_id=self._host_id(),
+            vm_id=self._uuid("vmid"),
+            domain_id=self._uuid("sdUUID"),
+            fqdn=self._text("fqdn"),
+            vm_disk=(self._uuid("vm_disk_id"), self._uuid("vm_disk_vol_id")),
+            whiteboard=(self._uuid("metadata_image_UUID"), self._uuid("metadata_volume_UUID")),
+            lockspace=(self._uuid("lockspace_image_UUID"), self._uuid("lockspace_volume_UUID")),
+            domain_type=domain_type,
+            domain_type_number=_TYPE_NUMBERS[domain_type],
+            connections=self._connections(domain_type),
+        )
+        owners: dict[str, str] = {}
+        for key, (_, volume_id) in (
+            ("vm_disk_vol_id", conf.vm_disk),
+            ("metadata_volume_UUID", conf.whiteboard),
+            ("lockspace_volume_UUID", conf.lockspace),
+        ):
+            if volume_id in owners:
+                raise self._bad(key, f"contradicts {owners[volume_id]}: both are volume {volume_id}")
+            owners[volume_id] = key
+        return conf
+
+    def _bad(self, key: str, problem: str) -> BadValue:
+        return BadValue(self._path, key, problem)
+
+    def _text(self, key: str) -> str:
+        if key not in self._values:
+            raise self._bad(key, "is missing")
+        return self._values[key]
+
+    def _uuid(self, key: str) -> str:
+        text = self._text(key)
+        try:
+            return str(uuid.UUID(text))
+        except ValueError as e:
+            raise self._bad(key, f"is {text!r}, not a UUID") from e
+
+    def _host_id(self) -> int:
+        text = self._text("host_id")
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_HOST_ID:
+            raise self._bad("host_id", f"is {text!r}, not a number from 1 to {MAX_HOST_ID}")
+        return int(text)
+
+    def _connections(self, domain_type: str) -> tuple[Mapping[str, Any], ...]:
+        match domain_type:
+            case "fc":
+                return ()
+            case "iscsi":
+                return self._iscsi()
+            case _:
+                return (self._mounted(domain_type),)
+
+    def _mounted(self, domain_type: str) -> Mapping[str, Any]:
+        connection: dict[str, Any] = {
+            "id": self._values.get("connectionUUID", BLANK_UUID),
+            "connection": os.path.normpath(self._text("storage")),
+            "user": "kvm",
+        }
+        if domain_type == "glusterfs":
+            connection["vfs_type"] = "glusterfs"
+        else:
+            version = self._values.get("nfs_version", "auto").removeprefix("v").replace("_", ".")
+            fixed = {"nfs3": "3", "nfs4": "4"}
+            connection["protocol_version"] = fixed.get(domain_type, version)
+        if options := self._values.get("mnt_options"):
+            connection["mnt_options"] = options
+        return connection
+
+    def _iscsi(self) -> tuple[Mapping[str, Any], ...]:
+        """One connection for each portal; with several targets all keys are lists of equal length."""
+        addresses = self._text("storage").split(",")
+        count = len(addresses)
+        columns: dict[str, list[str]] = {"connection": addresses, "port": self._text("port").split(",")}
+        several = "," in self._text("iqn")
+        for name, key in (("iqn", "iqn"), ("tpgt", "portal"), ("user", "user"), ("password", "password")):
+            text = self._values.get(key, "")
+            columns[name] = text.split(",") if several and text else [text] * count
+        for name, column in columns.items():
+            if len(column) != count:
+                raise self._bad(name, f"has {len(column)} parts, storage has {count}")
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return tuple(
+            {"id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{r['connection']}:{r['port']}/{r['iqn']}")), **r}
+            for r in rows
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMaintenance:
+    """Local maintenance, the engine's and the operator's together; None: unknown, for ``reason``."""
+
+    value: bool | None
+    reason: str
+
+
+class HaConf:
+    """ha.conf of this host: written by the hosted-engine command and by VDSM, read here."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> LocalMaintenance:
+        """Both switches are needed: upstream writes both, and raises when one is missing."""
+        try:
+            values = _pairs(self._path)
+        except NotConfigured as e:
+            return LocalMaintenance(
+                None, f"{e}" if not isinstance(e, ConfMissing) else f"{self._path} is missing: {_WRITE_IT}"
+            )
+        switches = []
+        for key in ("local_maintenance", "local_maintenance_manual"):
+            value = _boolean(values.get(key))
+            if value is None:
+                shown = repr(values[key]) if key in values else "missing"
+                return LocalMaintenance(None, f"{self._path}: {key} is {shown}: {_WRITE_IT}")
+            switches.append(value)
+        return LocalMaintenance(any(switches), "as it is written there")
+
+
+_WRITE_IT = "write it with hosted-engine --set-maintenance --mode=none (or local)"
+
+
+def _boolean(text: str | None) -> bool | None:
+    """By its first letter, as upstream (lib/util.py, to_bool)."""
+    match (text or "?").lower()[0]:
+        case "t" | "y" | "1":
+            return True
+        case "f" | "n" | "0":
+            return False
+        case _:
+            return None
+
+
+class Watched:
+    """Notices by one stat that a file is another one than when ``remember`` was called."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = self._look()
+
+    def _look(self) -> tuple[int, int, int, int] | int | None:
+        try:
+            seen = self._path.stat()
+        except OSError as e:
+            return e.errno
+        return (seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_mode)
+
+    def remember(self) -> None:
+        self._known = self._look()
+
+    def changed(self) -> bool:
+        return self._look() != self._known

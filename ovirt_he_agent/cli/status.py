@@ -1,0 +1,78 @@
+"""``status``: what this host's agent sees, decides and waits for."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from ovirt_he_agent.cli import options, status_view
+from ovirt_he_agent.control import client
+from ovirt_he_agent.errors import ExitCode
+
+WATCH_S = 1.0
+PIPE_WIDTH = 160
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="The document as the agent gives it (docs/control.md).")
+@click.option("--watch", is_flag=True, help="Show it anew every second, until Ctrl-C.")
+@options.passed
+@click.pass_context
+def status(context: click.Context, given: options.Options, as_json: bool, watch: bool) -> None:
+    """Show the summary line, the hosts, the engine VM, its definition and leases.
+
+    Exit code 4: the agent does not answer. 3: this host is not configured.
+    """
+    try:
+        document = client.call(given.socket, "status")
+    except client.NoAgent:
+        if os.path.exists(given.paths.hosted_engine_conf):
+            _no_agent(as_json)
+            raise
+        problem = (
+            f"{given.paths.hosted_engine_conf} is missing: this host is not deployed; the agent is down too"
+        )
+        _not_configured(context, {"configured": False, "active": False, "reason": problem}, as_json)
+        return
+    if not document["configured"]:
+        _not_configured(context, document, as_json)
+    elif as_json:
+        click.echo(json.dumps(document, indent=2))
+    elif watch:
+        _watch(given.socket, document)
+    else:
+        console = _console()
+        click.echo(document["summary"])
+        console.print(status_view.view(document))
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def _no_agent(as_json: bool) -> None:
+    summary = "Hosted Engine HA: Not Active"
+    click.echo(json.dumps({"active": False, "summary": summary}) if as_json else summary)
+
+
+def _not_configured(context: click.Context, document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    click.echo(f"ovirt-he-agent: not configured: {document['reason']}", err=True)
+    context.exit(ExitCode.NOT_CONFIGURED)
+
+
+def _watch(socket: Path, document: dict[str, Any]) -> None:
+    with Live(console=_console(), auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(status_view.whole(document), refresh=True)
+            time.sleep(WATCH_S)
+            document = client.call(socket, "status")

@@ -1,0 +1,213 @@
+"""The daemon: argv -> configuration -> adapters -> signals -> exit code; nothing else.
+
+Ready as soon as its socket answers: what it depends on may come later, and go,
+and come back. SIGTERM and SIGINT end it within seconds in every state; the VM
+and the host id lease stay as they are.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+import click
+
+from ovirt_he_agent import config
+from ovirt_he_agent.adapters import hosted_engine_conf, journal, leases, ovfstore, systemd, volumes
+from ovirt_he_agent.adapters.monitors import liveliness
+from ovirt_he_agent.adapters.vdsm import endpoint, verbs
+from ovirt_he_agent.agent import definitions, loop, observers, report, settings, supervisor
+from ovirt_he_agent.agent.deployment import Deployment, VolumeRef
+from ovirt_he_agent.control import server
+from ovirt_he_agent.core.model import MonotonicMs
+from ovirt_he_agent.errors import ExitCode
+
+log = logging.getLogger(__name__)
+
+HEALTHY_S = 15.0
+"""GET /healthz: the last tick may be this old."""
+EXIT_GRACE_S = 4.0
+"""What does not end in order within this time is left behind, as a thread that hangs in the kernel is."""
+
+
+def clock() -> MonotonicMs:
+    return MonotonicMs(time.monotonic_ns() // 1_000_000)
+
+
+class _Stop(Exception):
+    """A signal asked for the end."""
+
+
+class Publication:
+    """The newest documents; everything that is asked from outside is answered from here."""
+
+    def __init__(self, manager: systemd.ServiceManager) -> None:
+        self._manager = manager
+        self.latest = report.not_configured("just started")
+        self._at = clock()
+
+    def publish(self, new: report.Report) -> None:
+        """Take the documents of a finished tick; that is also what feeds the watchdog."""
+        self.latest, self._at = new, clock()
+        self._manager.status(new.line)
+        self._manager.watchdog()
+
+    def healthy(self) -> bool:
+        return clock() - self._at < HEALTHY_S * 1000
+
+
+class _Configuration:
+    """hosted-engine.conf of this host, as the supervisor wants it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._watched = hosted_engine_conf.Watched(path)
+        self.fqdn = ""
+
+    def load(self) -> Deployment:
+        self._watched.remember()
+        conf = hosted_engine_conf.load(self._path)
+        self.fqdn = conf.fqdn
+        return Deployment(
+            source=str(conf.path),
+            host_id=conf.host_id,
+            vm_id=conf.vm_id,
+            domain_id=conf.domain_id,
+            vm_disk=_volume(conf.vm_disk),
+            whiteboard=_volume(conf.whiteboard),
+            lockspace=_volume(conf.lockspace),
+            domain_type=conf.domain_type_number,
+            connections=conf.connections,
+        )
+
+    def changed(self) -> bool:
+        return self._watched.changed()
+
+
+def _volume(ids: tuple[str, str]) -> VolumeRef:
+    return VolumeRef(image_id=ids[0], volume_id=ids[1])
+
+
+async def serve(options: config.Config, paths: config.Paths, socket: Path, stop: asyncio.Event) -> None:
+    """Run until ``stop``. Raises ``control.server`` errors when the socket cannot be had."""
+    manager = systemd.ServiceManager()
+    publication = Publication(manager)
+    configuration = _Configuration(paths.hosted_engine_conf)
+    sanlock = leases.Sanlock()
+    vdsm = verbs.Vdsm(_endpoint(options))
+
+    async def run_agent(deployment: Deployment) -> None:
+        store = ovfstore.OvfStore(vdsm, domain_id=deployment.domain_id, vm_id=deployment.vm_id, clock=clock)
+        whiteboard = volumes.Whiteboard(clock=clock, timeout_s=options.storage.read_timeout_s)
+        url = options.engine.health_url.format(fqdn=configuration.fqdn)
+        page = liveliness.HealthPage(url, timeout_s=options.engine.probe_timeout_s, clock=clock)
+        with contextlib.closing(store), contextlib.closing(whiteboard):
+            async with page:
+                world = observers.World(
+                    vdsm=vdsm,
+                    leases=sanlock,
+                    whiteboard=whiteboard,
+                    definitions=definitions.Definitions(store),
+                    health=page,
+                    local_maintenance=hosted_engine_conf.HaConf(paths.ha_conf),
+                )
+                agent = loop.Agent(
+                    deployment, _settings(options), world, clock=clock, published=publication.publish
+                )
+                await agent.run()
+
+    methods = {
+        "status": server.reading(lambda: publication.latest.status),
+        "haStatus": server.reading(lambda: publication.latest.ha_status),
+    }
+    control = server.ControlServer(
+        socket, methods, mode=options.control.socket_mode, healthy=publication.healthy
+    )
+    try:
+        async with control, vdsm, asyncio.TaskGroup() as tasks:
+            manager.ready()
+            log.info("ready, socket %s", socket)
+            supervising = supervisor.Supervisor(configuration, run_agent, publication.publish)
+            tasks.create_task(supervising.run(), name="supervisor")
+            await stop.wait()
+            manager.stopping()
+            raise _Stop
+    except* _Stop:
+        log.info("stopped; the VM and the host id lease stay as they are")
+    finally:
+        sanlock.close()
+
+
+def _endpoint(options: config.Config) -> endpoint.Endpoint:
+    o = options.vdsm
+    tls = endpoint.TlsFiles(key=o.key_file, certificate=o.cert_file, ca=o.ca_file) if o.tls else None
+    return endpoint.Endpoint(host=o.host, port=o.port, tls=tls)
+
+
+def _settings(options: config.Config) -> settings.Settings:
+    return settings.Settings(
+        sanlock_io_timeout_s=options.sanlock.io_timeout_s,
+        whiteboard_s=options.storage.whiteboard_period_s,
+        definition_s=options.definition.check_period_s,
+        probe_s=options.engine.probe_period_s,
+    )
+
+
+class Given(Protocol):
+    """What stood on the command line."""
+
+    @property
+    def paths(self) -> config.Paths: ...
+    @property
+    def config_file(self) -> Path | None: ...
+    @property
+    def socket(self) -> Path: ...
+
+
+@click.command("run")
+@click.pass_obj
+def command(given: Given) -> ExitCode:
+    """Be the agent of this host, in the foreground, until SIGTERM or SIGINT."""
+    return run(given.paths, given.config_file, given.socket)
+
+
+def run(paths: config.Paths, config_file: Path | None, socket: Path) -> ExitCode:
+    """Raises ``errors.HeAgentError`` for what keeps it from starting."""
+    options = config.load(paths, config_file)
+    journal.set_up(options.logging.level)
+    for warning in options.warnings:
+        log.warning("%s", warning)
+    asyncio.run(_until_signalled(options, paths, socket))
+    return ExitCode.DONE
+
+
+async def _until_signalled(options: config.Config, paths: config.Paths, socket: Path) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _end, stop)
+    await serve(options, paths, socket, stop)
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        _exit_now()  # the resolver's thread: a name look-up that hangs would keep the process
+
+
+def _end(stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        stop.set()
+        last = threading.Timer(EXIT_GRACE_S, _give_up)
+        last.daemon = True
+        last.start()
+
+
+def _give_up() -> None:
+    log.warning("not everything ended within %s s and is left behind", EXIT_GRACE_S)
+    _exit_now()
+
+
+def _exit_now() -> None:
+    logging.shutdown()
+    os._exit(ExitCode.DONE)

@@ -1,0 +1,272 @@
+"""The tar archive in an OVF_STORE volume, read piece by piece from a callable.
+
+Format: ustar as Apache commons-compress writes it: regular files only, whole
+names, no extensions, two zero blocks at the end. Beyond that end, and between
+two updates, a volume holds remains of older archives with valid headers. So:
+nothing is read past the archive's size, nothing is looked for past its end,
+and a header that is not valid before the end is damage.
+
+Python's tarfile is not used because it takes an invalid header for the end of
+the archive and returns a shorter list without a word, and follows links and
+extended headers that have no business here. GNU tar fails when something
+*after* the wanted entry is torn.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ovirt_he_agent.errors import BadInput
+from ovirt_he_agent.ovf import safe_xml
+
+BLOCK = 512
+PIECE = 1 << 20
+"""Bytes per read; a multiple of every block size, so a header never lies across two pieces."""
+MAX_BYTES = 128 << 20
+"""Nothing is read past this, whatever a size field says: an OVF_STORE has 128 MiB."""
+
+Read = Callable[[int, int], bytes]
+"""``read(offset, length)`` gives up to ``length`` bytes, fewer only at the end of the volume."""
+
+_ZEROS = bytes(BLOCK)
+_REGULAR = (b"0", b"\0")
+_WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, directories
+_WHITE = b"\0 \t\r\n"
+
+
+@dataclass(eq=False)
+class BadArchive(BadInput):
+    """The archive does not give what was asked; whoever knows the volume names it."""
+
+
+@dataclass(eq=False)
+class Damaged(BadArchive):
+    """Cut or torn at ``offset`` (bytes from the start of the volume)."""
+
+    offset: int
+    reason: str
+    msg: ClassVar[str] = (
+        "damaged at byte {self.offset}: {self.reason}; read the domain's other OVF_STORE, the engine "
+        "writes this one again within the hour"
+    )
+
+
+@dataclass(eq=False)
+class Empty(BadArchive):
+    """No entry at all: never written, or emptied for an update that runs."""
+
+    msg: ClassVar[str] = (
+        "there is no archive in it; the engine fills an OVF_STORE within an hour and empties it for a "
+        "moment when it writes it: read the domain's other OVF_STORE, or try again"
+    )
+
+
+@dataclass(eq=False)
+class NoEntry(BadArchive):
+    """The archive is whole up to its end and has no entry of this name."""
+
+    name: str
+    entries: int
+    msg: ClassVar[str] = (
+        "none of its {self.entries} entries is {self.name}; check the VM's id, and that a disk of the VM "
+        "is on this storage domain"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A header. Offsets are bytes from the start of the volume."""
+
+    name: str
+    offset: int
+    data_offset: int
+    size: int
+    mtime: int | None
+    """Seconds since 1970."""
+    is_file: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An entry of a survey, its data unless it is damaged, and what is wrong with it alone."""
+
+    entry: Entry
+    data: bytes | None
+    damage: Damaged | None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The data of one entry and its offset, in bytes from the start of the volume."""
+
+    data: bytes
+    offset: int
+
+
+_Header = tuple[bytes, int, int, bytes]
+"""Block, offset of the data, size, type flag."""
+
+
+def find(read: Read, name: str, limit: int) -> Document:
+    """The document in the entry ``name``, as it is; ``limit`` is the archive's or the volume's size in bytes.
+
+    Stops at the entry, so a second one of its name is not noticed here:
+    ``survey`` reads all and does. Raises ``BadArchive``.
+    """
+    wanted = name.encode() + b"\0"
+    count = 0
+    pieces = _Pieces(read, limit)
+    for block, data_offset, size, flag in _headers(pieces):
+        if block.startswith(wanted) and flag in _REGULAR and not _prefix(block):
+            data = _data(pieces, name, data_offset, size)
+            _check_document(data, data_offset)
+            return Document(data, data_offset)
+        count += 1
+    raise NoEntry(name, count)
+
+
+def survey(read: Read, limit: int) -> Iterator[Found]:
+    """Every entry with its data, in order.
+
+    Damage of one entry comes with it; damage that hides what follows is raised
+    (``Damaged``), and so is ``Empty``.
+    """
+    names: set[str] = set()
+    pieces = _Pieces(read, limit)
+    for block, data_offset, size, flag in _headers(pieces):
+        entry = Entry(
+            name=_name(block),
+            offset=data_offset - BLOCK,
+            data_offset=data_offset,
+            size=size,
+            mtime=_octal(block[136:148]),
+            is_file=flag in _REGULAR,
+        )
+        data, damage = None, None
+        try:
+            data = _checked(pieces, entry, names)
+        except Damaged as e:
+            damage = e
+        yield Found(entry=entry, data=data, damage=damage)
+
+
+class _Pieces:
+    """One piece in memory at a time, on a grid of ``PIECE`` bytes, never past the limit."""
+
+    def __init__(self, read: Read, limit: int) -> None:
+        self._read = read
+        self.limit = min(limit, MAX_BYTES)
+        self.start = -PIECE
+        self.bytes = b""
+
+    def load(self, offset: int) -> None:
+        """Have the piece around ``offset`` in ``bytes``; short only at the end."""
+        start = offset - offset % PIECE
+        if start != self.start:
+            length = min(PIECE, self.limit - start)
+            self.bytes = self._read(start, length) if length > 0 else b""
+            self.start = start
+
+    def take(self, offset: int, size: int) -> bytes:
+        """``size`` bytes from ``offset``; fewer only at the end."""
+        parts: list[bytes] = []
+        while size > 0:
+            self.load(offset)
+            at = offset - self.start
+            part = self.bytes[at : at + size]
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+def _headers(pieces: _Pieces) -> Iterator[_Header]:
+    """The headers up to the two zero blocks; what lies in between is skipped by offset."""
+    offset = 0
+    while True:
+        pieces.load(offset)
+        at = offset - pieces.start
+        block = pieces.bytes[at : at + BLOCK]
+        if len(block) < BLOCK:
+            if offset == 0:
+                raise Empty
+            raise Damaged(offset, "it ends without the two blocks of zeros that close an archive")
+        if block == _ZEROS:
+            if pieces.take(offset + BLOCK, BLOCK) != _ZEROS:
+                raise Damaged(offset, "one block of zeros where there should be a header, or two to close it")
+            if offset == 0:
+                raise Empty
+            return
+        # A 256-byte sum stays below Adler-32's modulus, so its low half is that sum plus one: exact,
+        # and fifty times as fast as adding up in Python.
+        total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
+        field = block[148:156]
+        if _octal(field) != total - sum(field) + 8 * 32 or block[257:262] != b"ustar":
+            raise Damaged(offset, "there is no valid header here: it was cut or partly overwritten")
+        size = _octal(block[124:136])
+        if size is None:
+            raise Damaged(offset, f"the size of entry {_name(block)!r} is not a number")
+        flag = block[156:157]
+        stored = 0 if flag in _WITHOUT_DATA else size
+        data_offset = offset + BLOCK
+        following = data_offset + stored + -stored % BLOCK
+        if following > pieces.limit:
+            raise Damaged(
+                offset, f"entry {_name(block)!r} of {size} bytes goes on past the end at byte {pieces.limit}"
+            )
+        yield block, data_offset, size, flag
+        offset = following
+
+
+def _octal(field: bytes) -> int | None:
+    digits = field.strip(b"\0 ")
+    if not digits.isdigit():
+        return None
+    try:
+        return int(digits, 8)
+    except ValueError:
+        return None
+
+
+def _prefix(block: bytes) -> bytes:
+    """The directory part that ustar keeps apart; GNU's variant has other things there."""
+    return block[345:500].partition(b"\0")[0] if block[257:263] == b"ustar\0" else b""
+
+
+def _name(block: bytes) -> str:
+    name, prefix = block[:100].partition(b"\0")[0], _prefix(block)
+    return (prefix + b"/" + name if prefix else name).decode("utf-8", "backslashreplace")
+
+
+def _data(pieces: _Pieces, name: str, data_offset: int, size: int) -> bytes:
+    if size > safe_xml.MAX_BYTES:
+        raise Damaged(data_offset - BLOCK, f"entry {name!r} has {size} bytes, no OVF is that large")
+    data = pieces.take(data_offset, size)
+    if len(data) < size:
+        raise Damaged(data_offset - BLOCK, f"entry {name!r} is cut after {len(data)} of {size} bytes")
+    return data
+
+
+def _check_document(data: bytes, data_offset: int) -> None:
+    """Tar has no checksum over data: see that it is not something else's remains, roughly."""
+    if not data.startswith(b"<?xml"):
+        raise Damaged(data_offset, "the entry does not begin with <?xml, so this is not the document")
+    if not data.rstrip(_WHITE).endswith(b"Envelope>"):
+        raise Damaged(
+            data_offset + len(data), "the entry does not end with </...Envelope>: its end is missing"
+        )
+
+
+def _checked(pieces: _Pieces, entry: Entry, names: set[str]) -> bytes:
+    if not entry.is_file or "/" in entry.name:
+        raise Damaged(entry.offset, f"entry {entry.name!r} is no plain file; engines write nothing else")
+    if entry.name in names:
+        raise Damaged(entry.offset, f"a second entry {entry.name!r}; engines write one of each name")
+    names.add(entry.name)
+    data = _data(pieces, entry.name, entry.data_offset, entry.size)
+    if entry.name.endswith(".ovf"):
+        _check_document(data, entry.data_offset)
+    return data

@@ -1,0 +1,199 @@
+"""Hardware items to devices: what kind an item is, and what each kind says.
+
+An item is known by its ResourceType, or, where that says "other", by the type
+of its device record. The record may be missing altogether: its absence means
+plugged, not read-only, no boot order.
+"""
+
+from collections.abc import Iterable
+
+from lxml import etree
+
+from ovirt_he_agent.ovf import record, vmspec
+from ovirt_he_agent.ovf.record import RASD, Record
+
+Item = tuple[etree._Element, Record]
+
+_KIND_BY_RESOURCE = {
+    "3": "cpu",
+    "4": "memory",
+    "10": "interface",
+    "15": "cdrom",
+    "17": "disk",
+    "20": "video",
+    "23": "usb policy",
+    "26": "graphics",
+}
+_NIC_MODELS = {
+    "0": vmspec.NicModel.RTL8139_PV,
+    "1": vmspec.NicModel.RTL8139,
+    "2": vmspec.NicModel.E1000,
+    "3": vmspec.NicModel.VIRTIO,
+    "4": vmspec.NicModel.SPAPR_VLAN,
+    "5": vmspec.NicModel.PCI_PASSTHROUGH,
+    "6": vmspec.NicModel.E1000E,
+    # the engine's words, which other tools write instead of the number
+    "pv": vmspec.NicModel.VIRTIO,
+    "spaprvlan": vmspec.NicModel.SPAPR_VLAN,
+    "pcipassthrough": vmspec.NicModel.PCI_PASSTHROUGH,
+    **{model.value: model for model in vmspec.NicModel},
+}
+_GRAPHICS = {word.value: word for word in vmspec.Graphics}
+_RNG_SOURCES = {word.value: word for word in vmspec.RngSource}
+_CONSOLES = {word.value: word for word in vmspec.Console}
+
+
+class Devices:
+    """The items of the hardware section by kind, in the order of the document."""
+
+    def __init__(self, section: etree._Element, warnings: list[str]) -> None:
+        self._by_kind: dict[str, list[Item]] = {}
+        for element in section.iterchildren("Item"):
+            item = Record(record.children(element), "an item of the hardware section", warnings)
+            self._by_kind.setdefault(_kind(item), []).append((element, item))
+
+    def of(self, kind: str) -> list[Item]:
+        return self._by_kind.get(kind, [])
+
+    def first(self, kind: str) -> Item | None:
+        return next(iter(self.of(kind)), None)
+
+    def has(self, kind: str) -> bool:
+        return kind in self._by_kind
+
+    def nics(self) -> tuple[vmspec.Nic, ...]:
+        return tuple(_nic(item) for _, item in self.of("interface"))
+
+    def graphics(self) -> tuple[vmspec.Graphics, ...]:
+        """Sorted by name; an unknown one is left out with a warning."""
+        words = []
+        for _, item in self.of("graphics"):
+            word = _named(item, "graphics device").known("Device", _GRAPHICS)
+            if word is not None:
+                words.append(word)
+            elif item.word("Device") is None:
+                item.warn("Device is not given; it is left out")
+        return tuple(sorted(words))
+
+    def video(self) -> tuple[vmspec.Video, ...]:
+        return tuple(
+            vmspec.Video(
+                device=_named(item, "video device").word("Device"),
+                spec={key: value for key, value in _spec_params(element, item).items() if value},
+            )
+            for element, item in self.of("video")
+        )
+
+    def controllers(self) -> tuple[str, ...]:
+        words = []
+        for _, item in self.of("controller"):
+            word = _named(item, "controller").word("Device")
+            if word is None:
+                item.warn("Device is not given; it is left out")
+            else:
+                words.append(word)
+        return tuple(sorted(words))
+
+    def rng(self) -> vmspec.RngSource | None:
+        found = self.first("rng")
+        if found is None:
+            return None
+        spec = _spec_record(found, "random number generator")
+        if spec.word("source") is None:
+            spec.warn("source is not given; taken as urandom")
+            return vmspec.RngSource.URANDOM
+        return spec.known("source", _RNG_SOURCES)
+
+    def console(self) -> vmspec.Console | None:
+        found = self.first("console")
+        if found is None:
+            return None
+        spec = _spec_record(found, "console")
+        if spec.word("consoleType") is None:
+            return vmspec.Console.VIRTIO  # what engines meant before they wrote the type
+        return spec.known("consoleType", _CONSOLES)
+
+    def sound(self) -> str | None:
+        found = self.first("sound")
+        return found[1].word("Device") if found else None
+
+    def watchdog(self) -> dict[str, str] | None:
+        found = self.first("watchdog")
+        return _spec_params(found[0], _named(found[1], "watchdog")) if found else None
+
+
+def _kind(item: Record) -> str:
+    resource = _KIND_BY_RESOURCE.get((item.text(RASD + "ResourceType") or "").strip())
+    if resource is not None:
+        return resource
+    kind = item.word("Type") or "other"
+    if kind == "disk":
+        device = item.word("Device")
+        return {"cdrom": "cdrom", "disk": "disk"}.get(device or "", f"disk {device}")
+    return kind
+
+
+def _named(item: Record, what: str) -> Record:
+    item.what = f"{what} {item.text(RASD + 'InstanceId') or ''}".rstrip()
+    return item
+
+
+def _spec_params(element: etree._Element, item: Record) -> dict[str, str]:
+    """The text values of SpecParams; the writer loses numbers and booleans, they are empty."""
+    params = element.find("SpecParams")
+    texts: dict[str, str] = {}
+    for child in params if params is not None else ():
+        key = etree.QName(child).localname
+        if len(child):
+            item.warn(f"SpecParams {key} holds values of its own; it is left out")
+        else:
+            texts[key] = child.text or ""
+    return texts
+
+
+def _spec_record(found: Item, what: str) -> Record:
+    element, item = found
+    return Record(_spec_params(element, _named(item, what)), item.what, item.warnings)
+
+
+def _nic(item: Record) -> vmspec.Nic:
+    nic_id, name = item.text(RASD + "InstanceId"), item.text(RASD + "Name")
+    item.what = f"NIC {name or nic_id or 'without a name'}"
+    mac = item.text(RASD + "MACAddress")
+    if nic_id is None:
+        item.warn("it has no InstanceId")
+    if mac is None:
+        item.warn("it has no MAC address (MACAddress), so it cannot be built")
+    absent = item.word(RASD + "ResourceSubType") is None
+    return vmspec.Nic(
+        id=nic_id,
+        name=name,
+        mac=mac,
+        network=item.text(RASD + "Connection"),
+        profile=item.text(RASD + "OtherResourceType"),
+        model=vmspec.NicModel.VIRTIO if absent else item.known(RASD + "ResourceSubType", _NIC_MODELS),
+        linked=item.boolean(RASD + "Linked", default=True),
+        plugged=item.boolean("IsPlugged", default=True),
+        boot_order=item.boot_order(),
+        address=item.address(),
+    )
+
+
+def numa_cells(section: etree._Element | None, warnings: list[str]) -> tuple[vmspec.NumaCell, ...]:
+    """The NumaNode elements in the order of the document; memory in MiB."""
+    return tuple(_numa_cell(node, warnings) for node in _nodes(section))
+
+
+def _nodes(section: etree._Element | None) -> Iterable[etree._Element]:
+    return section.iterchildren("NumaNode") if section is not None else ()
+
+
+def _numa_cell(node: etree._Element, warnings: list[str]) -> vmspec.NumaCell:
+    cell = Record(record.children(node), "NUMA node", warnings)
+    index = cell.integer("Index", lowest=0)
+    cell.what = f"NUMA node {index}"
+    cpus = [record.number(part) for part in cell.parts("cpuIdList", ",", at_most=10_000)]
+    known = tuple(cpu for cpu in cpus if cpu is not None)
+    if len(known) != len(cpus):
+        cell.warn("cpuIdList holds something that is no CPU number")
+    return vmspec.NumaCell(index=index, cpus=known, memory_mib=cell.count("MemTotal"))

@@ -1,0 +1,179 @@
+"""Disk section and disk items to disks: one per disk, whatever number of volumes its chain has.
+
+The OVF lists volumes. A disk with snapshots is several ``Disk`` elements and
+several items of one image, in no useful order; what runs is the leaf, the
+volume that is nobody's parent.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lxml import etree
+
+from ovirt_he_agent.ovf import problems, record, vmspec
+from ovirt_he_agent.ovf.record import RASD, Record
+
+_BUSES = {
+    "VirtIO": vmspec.Bus.VIRTIO,
+    "VirtIO_SCSI": vmspec.Bus.SCSI,
+    "SPAPR_VSCSI": vmspec.Bus.SCSI,
+    "IDE": vmspec.Bus.IDE,
+    "SATA": vmspec.Bus.SATA,
+}
+_FORMATS = {
+    "RAW": vmspec.VolumeFormat.RAW,
+    "COW": vmspec.VolumeFormat.COW,
+    "Unassigned": vmspec.VolumeFormat.UNASSIGNED,
+}
+
+
+@dataclass(slots=True)
+class _Volume:
+    """One volume: its hardware item and its ``Disk`` element."""
+
+    volume_id: str
+    image_id: str
+    parent_id: str | None
+    item: Record
+    element: etree._Element
+    disk: Record
+
+
+def read(
+    section: etree._Element | None,
+    items: Sequence[tuple[etree._Element, Record]],
+    namespace: str,
+    warnings: list[str],
+) -> tuple[vmspec.ImageDisk | vmspec.LunDisk, ...]:
+    """The disks in the order of each one's first ``Disk`` element.
+
+    ``items`` are the hardware items of disks. Raises ``problems.BadDocument``
+    for an item without a ``Disk`` element, a chain without exactly one leaf,
+    an unknown interface or format.
+    """
+    elements = _disk_elements(section, namespace, warnings)
+    by_item = {item.text(RASD + "InstanceId"): item for _, item in items}
+    chains: dict[str, list[_Volume]] = {}
+    image_of: dict[str, str] = {}
+    for volume in _volumes(items, elements):
+        if volume.volume_id in image_of:
+            raise problems.BadDocument(f"two disk items have the volume {volume.volume_id}")
+        image_of[volume.volume_id] = volume.image_id
+        chains.setdefault(volume.image_id, []).append(volume)
+    disks: list[vmspec.ImageDisk | vmspec.LunDisk] = []
+    for disk_id, disk in elements.items():
+        if disk.text("lun_id"):
+            disks.append(_lun(disk_id, disk, by_item.get(disk_id)))
+        elif disk_id not in image_of:
+            disk.warn("no disk item in the hardware section names this volume; it is left out")
+        elif chain := chains.pop(image_of[disk_id], None):
+            disks.append(_image(chain))
+    return tuple(disks)
+
+
+def _disk_elements(section: etree._Element | None, namespace: str, warnings: list[str]) -> dict[str, Record]:
+    elements: dict[str, Record] = {}
+    for element in section.iterchildren("Disk") if section is not None else ():
+        texts = record.attributes(element, namespace)
+        disk_id = texts.get("diskId", "")
+        disk = Record(texts, f"Disk element of {texts.get('disk-alias') or 'a disk'} ({disk_id})", warnings)
+        if not disk_id:
+            if disk.text("lun_id"):
+                raise problems.BadDocument(f"{disk.what}: diskId is not given")
+            disk.warn("diskId is not given; it is left out")
+        elif disk_id in elements:
+            raise problems.BadDocument(f"two Disk elements have the diskId {disk_id}")
+        else:
+            elements[disk_id] = disk
+    return elements
+
+
+def _volumes(
+    items: Iterable[tuple[etree._Element, Record]], elements: dict[str, Record]
+) -> Iterable[_Volume]:
+    for element, item in items:
+        volume_id = item.text(RASD + "InstanceId")
+        item.what = f"disk item {item.text(RASD + 'Caption') or ''} ({volume_id})"
+        disk = elements.get(volume_id or "")
+        if disk is None or volume_id is None:
+            if (item.text(RASD + "ResourceType") or "").strip() == "17":
+                raise problems.BadDocument(
+                    f"{item.what}: there is no Disk element with this diskId, so its interface and format "
+                    "are unknown"
+                )
+            item.warn("a record of the engine without an image volume; it is left out")
+            continue
+        if disk.text("lun_id"):
+            continue
+        image_id, _, named_volume_id = (item.text(RASD + "HostResource") or "").partition("/")
+        if not image_id:
+            raise problems.BadDocument(f"{item.what}: HostResource does not name an image")
+        if named_volume_id != volume_id:
+            item.warn(f"HostResource names another volume, {record.shown(named_volume_id)}")
+        yield _Volume(volume_id, image_id, item.text(RASD + "Parent"), item, element, disk)
+
+
+def _lun(disk_id: str, disk: Record, item: Record | None) -> vmspec.LunDisk:
+    read_only = disk.boolean("read-only", default=False)
+    if item is not None:
+        read_only = item.boolean("IsReadOnly", default=False) or read_only
+    return vmspec.LunDisk(
+        alias=disk.text("disk-alias"),
+        disk_id=disk_id,
+        lun_id=disk.text("lun_id") or "",
+        interface=disk.decisive("disk-interface", _BUSES),
+        boot=disk.boolean("boot", default=False),
+        plugged=disk.boolean("plugged", default=True),
+        read_only=read_only,
+        shareable=disk.boolean("shareable", default=False),
+    )
+
+
+def _leaf_and_rest(chain: list[_Volume]) -> tuple[_Volume, list[_Volume]]:
+    """The leaf, and the volumes below it with the base first."""
+    by_id = {volume.volume_id: volume for volume in chain}
+    parents = {volume.parent_id for volume in chain}
+    leaves = [volume for volume in chain if volume.volume_id not in parents]
+    image_id = chain[0].image_id
+    if len(leaves) != 1:
+        raise problems.BadDocument(
+            f"image {image_id} has {len(leaves)} volumes that are nobody's parent, where exactly one can run"
+        )
+    rest: list[_Volume] = []
+    below = by_id.get(leaves[0].parent_id or "")
+    while below is not None and len(rest) < len(chain):
+        rest.append(below)
+        below = by_id.get(below.parent_id or "")
+    if len(rest) != len(chain) - 1:
+        raise problems.BadDocument(f"the volumes of image {image_id} are no single chain of parents")
+    return leaves[0], rest[::-1]
+
+
+def _image(chain: list[_Volume]) -> vmspec.ImageDisk:
+    leaf, rest = _leaf_and_rest(chain)
+    item, disk = leaf.item, leaf.disk
+    domain_ids = tuple(child.text for child in leaf.element.iterchildren(RASD + "StorageId") if child.text)
+    if not domain_ids:
+        item.warn("StorageId is not given: the storage domain of this disk is unknown")
+    volume_format = disk.decisive("volume-format", _FORMATS)
+    if volume_format is vmspec.VolumeFormat.UNASSIGNED:
+        disk.warn("volume-format is Unassigned")
+    return vmspec.ImageDisk(
+        alias=disk.text("disk-alias"),
+        image_id=leaf.image_id,
+        volume_id=leaf.volume_id,
+        backing_volume_ids=tuple(volume.volume_id for volume in rest),
+        domain_id=domain_ids[0] if domain_ids else None,
+        domain_ids=domain_ids,
+        pool_id_in_ovf=item.text(RASD + "StoragePoolId"),
+        interface=disk.decisive("disk-interface", _BUSES),
+        format=volume_format,
+        size_gib=disk.count("size"),
+        boot=disk.boolean("boot", default=False),
+        boot_order=item.boot_order(),
+        plugged=item.boolean("IsPlugged", default=True),
+        read_only=disk.boolean("read-only", default=False) | item.boolean("IsReadOnly", default=False),
+        shareable=disk.boolean("shareable", default=False),
+        pass_discard=disk.boolean("pass-discard", default=False),
+        address=item.address(),
+    )

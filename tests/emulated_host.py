@@ -1,0 +1,165 @@
+"""An emulated host of one's own for a test: sanlock and VDSM emulator as processes, stopped for sure.
+
+The test process itself talks to the sanlock daemon of the ``sanlock_host``
+fixture (libsanlock allows one per process); each ``EmulatedHost`` starts another
+one, whose clients are its emulator and the guests of that.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ovirt_he_agent.sim import sanlock_daemon
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+
+
+class EmulatedHost:
+    """``with EmulatedHost(root) as host:`` runs both; the calls block (for a second or less)."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        host_id: int = 1,
+        tls: Path | None = None,
+        sanlock: bool = True,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        """``arguments`` go to the emulator. ``sanlock`` false: no daemon is reachable."""
+        self.root = root
+        self.host_id = host_id
+        self.tls = tls
+        self.port = 0
+        self.domain_id = ""
+        self._arguments = tuple(arguments)
+        self._daemon = sanlock_daemon.SanlockDaemon(root / "sl", f"host-{host_id}")
+        self._with_sanlock = sanlock
+        self._emulator: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What further clients on this host need."""
+        return self._daemon.environment
+
+    @property
+    def pid(self) -> int:
+        assert self._emulator is not None
+        return self._emulator.pid
+
+    def start(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            if self._with_sanlock:
+                self._daemon.start()
+            self.start_emulator()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_emulator(self) -> None:
+        """Start it (again, on another port) and wait until it listens."""
+        log = (self.root / "emulator.log").open("ab")
+        with log:
+            self._emulator = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "ovirt_he_agent.sim.vdsm", "--log", "INFO"),
+                    *("--root", str(self.root), "--port", "0", "--host-id", str(self.host_id)),
+                    *(("--tls", str(self.tls)) if self.tls else ()),
+                    *self._arguments,
+                ],
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        assert self._emulator.stdout is not None
+        ready, _, _ = select.select([self._emulator.stdout], [], [], START_TIMEOUT_S)
+        line = self._emulator.stdout.readline() if ready else b""
+        if not line:
+            tail = (self.root / "emulator.log").read_text().splitlines()[-5:]
+            self.kill_emulator()
+            raise AssertionError(f"the emulator does not start: {tail}")
+        announced = json.loads(line)
+        self.port, self.domain_id = announced["port"], announced["sd"]
+
+    def stop_emulator(self) -> int:
+        """As systemd would: SIGTERM. The exit status."""
+        return self._end(signal.SIGTERM)
+
+    def kill_emulator(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> int:
+        process, self._emulator = self._emulator, None
+        if process is None:
+            return 0
+        process.send_signal(number)
+        try:
+            return process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"the emulator did not end within {STOP_TIMEOUT_S} s") from None
+        finally:
+            assert process.stdout is not None
+            process.stdout.close()
+
+    def stop(self) -> None:
+        """Everything, whatever state it is in."""
+        try:
+            self._end(signal.SIGTERM)
+        finally:
+            self._daemon.stop()
+
+    def guest(self, vm_id: str) -> dict[str, Any]:
+        """``pid`` and ``port`` of a running VM's process."""
+        found: dict[str, Any] = json.loads((self.root / f"run/vdsm/guests/{vm_id}.json").read_text())
+        return found
+
+    def sanlock_status(self) -> str:
+        """``sanlock client status`` of this host: lockspaces, and who holds which lease."""
+        program = sanlock_daemon.executable()
+        assert program is not None
+        return subprocess.run(
+            [program, "client", "status"],
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process still runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_gone(pid: int, within_s: float = 5.0) -> None:
+    deadline = time.monotonic() + within_s
+    while is_alive(pid):
+        assert time.monotonic() < deadline, f"process {pid} still runs after {within_s} s"
+        time.sleep(0.02)

@@ -1,0 +1,237 @@
+"""The embedded domain: ours or not, protected or not, and what may be sent."""
+
+import hashlib
+import re
+from collections.abc import Callable
+
+import pytest
+
+from ovirt_he_agent.errors import ExitCode
+from ovirt_he_agent.ovf import document, domainxml, facts, vmspec
+from tests import golden_ovf
+from tests.golden_ovf import DOMAIN, S01, S02, S02_VM, S04, S05, S06
+
+VOLUME = "e2831e18-ce81-4abd-bab7-ae470b5b61a6"
+S05_VOLUMES = ("0be5aaaa-2b64-44b2-84ca-da52bb0450e4", "1787b901-50f2-4b3b-b3dd-b381e30310b5")
+
+
+def embedded(name: str, change: Callable[[str], str] = lambda xml: xml, *others: tuple[str, str]) -> bytes:
+    """The document with its EngineXml changed by ``change`` (on the text, not on its escapes)."""
+    data = golden_ovf.altered(name, *others).decode()
+    found = re.search("<EngineXml>(.*)</EngineXml>", data, re.DOTALL)
+    assert found
+    xml = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    changed = change(xml).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return (data[: found.start(1)] + changed + data[found.end(1) :]).encode()
+
+
+def replacing(before: str, after: str) -> Callable[[str], str]:
+    def change(xml: str) -> str:
+        assert before in xml, before
+        return xml.replace(before, after, 1)
+
+    return change
+
+
+def without_leases(xml: str) -> str:
+    return re.sub("<lease>.*</lease>", "", xml)
+
+
+def without_lease_of(volume_id: str) -> Callable[[str], str]:
+    return lambda xml: re.sub(f"<lease><key>{volume_id}.*?</lease>", "", xml)
+
+
+def naming_guaranteed_memory(xml: str) -> str:
+    return xml.replace("minGuaranteedMemoryMb", "ovirt-vm:minGuaranteedMemoryMb")
+
+
+def engine_xml(data: bytes) -> vmspec.EngineXml:
+    spec = document.read(data)
+    assert spec.engine_xml is not None
+    return spec.engine_xml
+
+
+def refusal(data: bytes, kind: type[domainxml.NotStartable], *words: str) -> None:
+    with pytest.raises(kind) as caught:
+        domainxml.define(document.read(data), data)
+    assert caught.value.exit_code is ExitCode.REFUSED
+    for word in words:
+        assert word in str(caught.value)
+
+
+# Usable
+
+
+@pytest.mark.parametrize("name", [S02, S05])
+def test_protected_domain_goes_as_it_is(name: str) -> None:
+    data = golden_ovf.data(name)
+    spec = document.read(data)
+    definition = domainxml.define(spec, data)
+    assert spec.engine_xml is not None
+    assert definition.xml == spec.engine_xml.text
+    assert definition.xml.startswith("<?xml")
+    assert (definition.vm_id, definition.name) == (spec.vm_id, spec.name)
+    assert definition.sha256 == hashlib.sha256(data).hexdigest()
+    assert (definition.memory_mib, definition.generation) == (spec.memory_mib, 12)
+    assert definition.export_date == spec.export_date
+
+
+def test_definition_names_every_leaf_volume_and_its_lease() -> None:
+    data = golden_ovf.data(S05)
+    definition = domainxml.define(document.read(data), data)
+    assert [(v.domain_id, v.volume_id, v.exclusive) for v in definition.volumes] == [
+        (DOMAIN, volume, True) for volume in S05_VOLUMES
+    ]
+    assert [(lease.key, lease.lockspace) for lease in definition.leases] == [
+        (volume, DOMAIN) for volume in S05_VOLUMES
+    ]
+
+
+def test_vm_lease_is_shown_apart_and_has_to_be_free_too() -> None:
+    lease = (
+        f"<lease><key>{S02_VM}</key><lockspace>{DOMAIN}</lockspace>"
+        '<target path="/rhev/xleases" offset="3145728"/></lease></devices>'
+    )
+    data = embedded(S02, replacing("</devices>", lease))
+    shown = facts.of(document.read(data))
+    assert shown["engine_xml_vm_lease"] == {
+        "key": S02_VM,
+        "lockspace": DOMAIN,
+        "path": "/rhev/xleases",
+        "offset": 3145728,
+    }
+    assert [record["key"] for record in shown["engine_xml_volume_leases"]] == [VOLUME]
+    assert len(domainxml.define(document.read(data), data).leases) == 2
+
+
+def test_declared_encoding_of_the_embedded_text_does_not_matter() -> None:
+    data = embedded(S02, replacing('encoding="UTF-8"', 'encoding="UTF-16"'))
+    assert engine_xml(data).usable
+
+
+def test_shareable_and_unplugged_disks_need_no_lease() -> None:
+    first, second = S05_VOLUMES
+    one_lease = without_lease_of(second)
+    assert engine_xml(embedded(S05, one_lease)).missing == (vmspec.Missing.VOLUME_LEASE,)
+    shareable = ('ovf:shareable="false" ovf:boot="false"', 'ovf:shareable="true" ovf:boot="false"')
+    assert engine_xml(embedded(S05, one_lease, shareable)).usable
+    unplugged = ("<BootOrder>0</BootOrder><IsPlugged>true", "<BootOrder>0</BootOrder><IsPlugged>false")
+    assert engine_xml(embedded(S05, one_lease, unplugged)).usable
+    definition = domainxml.define(document.read(embedded(S05, one_lease, shareable)), b"")
+    assert [(v.volume_id, v.exclusive) for v in definition.volumes] == [(first, True), (second, False)]
+
+
+# Not usable
+
+
+def test_domain_without_lease_and_exclusive_is_refused_by_name() -> None:
+    refusal(golden_ovf.data(S04), domainxml.EngineXmlUnprotected, "exclusive", "lease", DOMAIN)
+    assert [str(word) for word in engine_xml(golden_ovf.data(S04)).missing] == ["exclusive", "volume lease"]
+
+
+def test_lease_without_exclusive_is_not_enough() -> None:
+    data = embedded(S02, replacing("<ovirt-vm:shared>exclusive</ovirt-vm:shared>", ""))
+    assert engine_xml(data).missing == (vmspec.Missing.EXCLUSIVE,)
+    refusal(data, domainxml.EngineXmlUnprotected, VOLUME, "not marked exclusive")
+
+
+def test_exclusive_without_lease_is_not_enough() -> None:
+    data = embedded(S02, without_leases)
+    assert engine_xml(data).missing == (vmspec.Missing.VOLUME_LEASE,)
+    refusal(data, domainxml.EngineXmlUnprotected, VOLUME, "no lease")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"<lockspace>{DOMAIN}", "<lockspace>6e91ed96-c20b-4552-89d9-159597ea520d"),
+        (f"<key>{VOLUME}", "<key>6e91ed96-c20b-4552-89d9-159597ea520d"),
+        (">exclusive<", ">shared<"),
+        (">exclusive<", ">Exclusive<"),
+        (f"<ovirt-vm:volumeID>{VOLUME}", "<ovirt-vm:volumeID>6e91ed96-c20b-4552-89d9-159597ea520d"),
+        ('devtype="disk"', 'devtype="lease"'),
+        ("http://ovirt.org/vm/1.0", "http://ovirt.org/vm/2.0"),
+    ],
+)
+def test_lease_or_mark_of_something_else_does_not_count(before: str, after: str) -> None:
+    refusal(embedded(S02, replacing(before, after)), domainxml.EngineXmlUnprotected, VOLUME)
+
+
+def test_only_the_last_of_two_marks_counts_as_in_vdsm() -> None:
+    mark = "<ovirt-vm:shared>exclusive</ovirt-vm:shared>"
+    assert not engine_xml(embedded(S02, replacing(mark, mark + "<shared>false</shared>"))).usable
+    assert engine_xml(
+        embedded(S02, replacing(mark, "<ovirt-vm:shared>false</ovirt-vm:shared>" + mark))
+    ).usable
+    assert engine_xml(embedded(S02, replacing(mark, "<shared>exclusive</shared>"))).usable
+
+
+def test_disk_without_a_known_storage_domain_cannot_be_protected() -> None:
+    storage = (f"<rasd:StorageId>{DOMAIN}</rasd:StorageId>", "")
+    assert not engine_xml(embedded(S02, lambda xml: xml, storage)).usable
+
+
+def test_domain_of_another_vm_is_refused_and_nothing_of_it_is_shown() -> None:
+    data = golden_ovf.data("b09-engine-xml-of-another-vm.ovf")
+    refusal(data, domainxml.EngineXmlOfAnotherVm, "ea2b53b4-9945-4db8-a7c5-3fb52476fa62")
+    assert engine_xml(data).leases == ()
+
+
+def test_uuid_in_other_letters_is_another_vm_as_it_is_to_vdsm() -> None:
+    data = embedded(S02, replacing(f"<uuid>{S02_VM}", f"<uuid>{S02_VM.upper()}"))
+    refusal(data, domainxml.EngineXmlOfAnotherVm)
+
+
+def test_root_that_is_no_domain_is_refused() -> None:
+    data = embedded(S02, lambda xml: xml.replace("<domain", "<machine").replace("</domain", "</machine"))
+    spec = document.read(data)
+    assert any("EngineXml" in warning and "uuid" in warning for warning in spec.warnings)
+    refusal(data, domainxml.EngineXmlOfAnotherVm)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda xml: xml[:-30],
+        lambda xml: xml.replace("?>", "?><!DOCTYPE domain [<!ENTITY a 'b'>]>", 1),
+        lambda xml: "garbage",
+        lambda xml: xml.replace("<name>", "<x>" * 200 + "</x>" * 200 + "<name>"),
+    ],
+    ids=["cut", "doctype", "no xml", "deep"],
+)
+def test_broken_or_hostile_text_is_refused_and_the_rest_is_shown(change: Callable[[str], str]) -> None:
+    data = embedded(S02, change)
+    spec = document.read(data)
+    assert spec.name == "HostedEngine"
+    assert engine_xml(data).well_formed is False
+    assert any("EngineXml" in warning for warning in spec.warnings)
+    refusal(data, domainxml.EngineXmlNotWellFormed, S02_VM)
+
+
+def test_document_without_an_embedded_domain_is_refused() -> None:
+    refusal(golden_ovf.data(S01), domainxml.NoEngineXml, "no EngineXml", "in the engine")
+    refusal(golden_ovf.data(S06), domainxml.NoEngineXml, "not the engine VM")
+
+
+def test_empty_element_is_no_embedded_domain() -> None:
+    for text in ("", " \n"):
+        data = re.sub(
+            b"<EngineXml>.*</EngineXml>", b"<EngineXml>%s</EngineXml>" % text.encode(), golden_ovf.data(S02)
+        )
+        assert document.read(data).engine_xml is None
+
+
+# Values
+
+
+def test_guaranteed_memory_is_found_with_and_without_its_namespace() -> None:
+    assert engine_xml(golden_ovf.data(S02)).min_guaranteed_mib == 16384
+    named = naming_guaranteed_memory
+    assert engine_xml(embedded(S02, named)).min_guaranteed_mib == 16384
+    data = embedded(S02, replacing(">16384</minG", ">much</minG"))
+    assert engine_xml(data).min_guaranteed_mib is None
+    assert any("minGuaranteedMemoryMb" in warning for warning in document.read(data).warnings)
+
+
+def test_console_alias_is_not_cut() -> None:
+    assert engine_xml(golden_ovf.data(S02)).console_alias == "ua-943c785e-9de6-4f04-a9c1-636d39c36541"
