@@ -70,7 +70,8 @@ def test_no_file_means_defaults_below_the_root(paths: config.Paths) -> None:
     assert loaded.vdsm.port == 54321
     assert loaded.vdsm.key_file == paths.root / "etc/pki/vdsm/keys/vdsmkey.pem"
     assert loaded.control.socket_mode == 0o666
-    assert loaded.engine.health_url_of("e.example.org") == "http://e.example.org/ovirt-engine/services/health"
+    url = loaded.engine.health_url.format(fqdn="e.example.org")
+    assert url == "http://e.example.org/ovirt-engine/services/health"
 
 
 def test_drop_ins_are_read_by_name_after_the_main_file(paths: config.Paths) -> None:
