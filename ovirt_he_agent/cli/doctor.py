@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -35,6 +35,14 @@ class Finding:
     check: str
     ok: bool | None
     detail: str
+
+
+@dataclass(eq=False)
+class Missing(HeAgentError):
+    """A fact that the agent needs is unknown; ``reason`` says what and what to do."""
+
+    reason: str
+    msg: ClassVar[str] = "{self.reason}"
 
 
 class NotLookedAt(Exception):
@@ -154,7 +162,7 @@ class _Host:
     async def _ha_conf(self) -> str:
         flag = hosted_engine_conf.HaConf(self._given.paths.ha_conf).read()
         if flag.value is None:
-            raise hosted_engine_conf.ConfUnreadable(self._given.paths.ha_conf, flag.reason)
+            raise Missing(flag.reason)
         return f"local maintenance is {'on' if flag.value else 'off'}"
 
     async def _vdsm_answers(self) -> str:
@@ -197,7 +205,7 @@ class _Host:
             reading = await whiteboard.read(self._whiteboard, ())
         flag = reading.global_maintenance
         if flag.value is None:
-            raise volumes.VolumeUnreadable(self._whiteboard, flag.reason)
+            raise Missing(flag.reason)
         hosts = ", ".join(f"{n}{'' if s.readable else f' ({s.problem})'}" for n, s in reading.slots.items())
         return f"global maintenance is {'on' if flag.value else 'off'}; slots in use: {hosts or 'none'}"
 
