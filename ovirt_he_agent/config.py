@@ -205,11 +205,9 @@ class Engine:
     """How to ask the engine whether it is well."""
 
     health_url: Annotated[str, _URL] = "http://{fqdn}/ovirt-engine/services/health"
+    """``.format(fqdn=...)`` makes the URL of it."""
     probe_timeout_s: Annotated[float, _number(1, 60)] = 20
     probe_period_s: Annotated[float, _number(1, 60)] = 10
-
-    def health_url_of(self, fqdn: str) -> str:
-        return self.health_url.format(fqdn=fqdn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

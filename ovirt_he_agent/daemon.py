@@ -99,7 +99,7 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
     publication = Publication(manager)
     configuration = _Configuration(paths.hosted_engine_conf)
     sanlock = leases.Sanlock()
-    vdsm = verbs.Vdsm(_endpoint(options))
+    vdsm = verbs.Vdsm(endpoint.of(options.vdsm))
 
     async def run_agent(deployment: Deployment) -> None:
         store = ovfstore.OvfStore(vdsm, domain_id=deployment.domain_id, vm_id=deployment.vm_id, clock=clock)
@@ -141,12 +141,6 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
         log.info("stopped; the VM and the host id lease stay as they are")
     finally:
         sanlock.close()
-
-
-def _endpoint(options: config.Config) -> endpoint.Endpoint:
-    o = options.vdsm
-    tls = endpoint.TlsFiles(key=o.key_file, certificate=o.cert_file, ca=o.ca_file) if o.tls else None
-    return endpoint.Endpoint(host=o.host, port=o.port, tls=tls)
 
 
 def _settings(options: config.Config) -> settings.Settings:

@@ -93,9 +93,9 @@ class EmulatedHost:
         announced = json.loads(line)
         self.port, self.domain_id = announced["port"], announced["sd"]
 
-    def stop_emulator(self) -> int:
-        """As systemd would: SIGTERM. The exit status."""
-        return self._end(signal.SIGTERM)
+    def stop_emulator(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it in the orderly way; the exit status. It must not have said more than its one line."""
+        return self._end(number)
 
     def kill_emulator(self) -> None:
         self._end(signal.SIGKILL)
@@ -104,15 +104,17 @@ class EmulatedHost:
         process, self._emulator = self._emulator, None
         if process is None:
             return 0
+        assert process.stdout is not None
         process.send_signal(number)
         try:
-            return process.wait(STOP_TIMEOUT_S)
+            status = process.wait(STOP_TIMEOUT_S)
+            assert process.stdout.read() == b""
+            return status
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise AssertionError(f"the emulator did not end within {STOP_TIMEOUT_S} s") from None
         finally:
-            assert process.stdout is not None
             process.stdout.close()
 
     def stop(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import ssl
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -122,6 +123,15 @@ class RawClient:
         except VdsmError as e:
             return e.code
         raise AssertionError(f"{method} gave {result!r}, not an error")
+
+    async def until(
+        self, good: Callable[[Any], object], method: str, /, *, within_s: float = 20.0, **params: Any
+    ) -> Any:
+        """Call again and again until ``good(result)``; that result."""
+        async with asyncio.timeout(within_s):
+            while not good(result := await self.call(method, **params)):
+                await asyncio.sleep(0.05)
+        return result
 
     async def _message(self) -> dict[str, Any]:
         command, _, body = await self.frame()

@@ -192,6 +192,15 @@ def write_lockspace(lockspace: model.Lockspace, *, io_timeout_s: int = 0, sector
     )
 
 
+def read_io_timeout_s(lockspace: model.Lockspace) -> int:
+    """The io timeout that the lockspace was written with. A join should name the same:
+
+    the acquisition follows the written one, but the daemon's renewals (and so what
+    ``hosts`` knows, and when) follow the one named at the join.
+    """
+    return sanlock.read_lockspace(str(lockspace.path), lockspace.offset)["iotimeout"]
+
+
 def write_resource(lockspace_name: str, resource: str, path: Path, offset: int = 0) -> None:
     """Initialise a lease (one paxos resource) at ``offset`` of ``path``."""
     sanlock.write_resource(lockspace_name.encode(), resource.encode(), [(str(path), offset)])

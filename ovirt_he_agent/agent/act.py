@@ -74,6 +74,7 @@ class Actuator:
                 return f"VDSM accepted it: {report.status_text}"
             case decision.CleanVdsmEntry():
                 await self._vdsm.destroy_vm(command.vm_id)
+                self._board.vm_seen(None)
                 return "VDSM forgot the record of its last life"
 
     async def _contradiction(self, command: decision.VmCommand, state: State) -> str | None:

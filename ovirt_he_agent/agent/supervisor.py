@@ -54,8 +54,9 @@ class Supervisor:
                 if str(e) != said:
                     log.warning("not configured: %s", e)
                     said = str(e)
-                self._published(report.not_configured(str(e)))
-                await self._until_changed()
+                while not self._configuration.changed():
+                    self._published(report.not_configured(str(e)))  # each look is finished work
+                    await asyncio.sleep(LOOK_S)
                 continue
             said = ""
             log.info("host id %d, VM %s: %s", deployment.host_id, deployment.vm_id, deployment.source)
@@ -66,10 +67,7 @@ class Supervisor:
             except* _Changed:
                 log.info("hosted-engine.conf has changed: starting over with it")
 
-    async def _until_changed(self) -> None:
+    async def _end_when_changed(self) -> None:
         while not self._configuration.changed():  # noqa: ASYNC110 a file gives no event
             await asyncio.sleep(LOOK_S)
-
-    async def _end_when_changed(self) -> None:
-        await self._until_changed()
         raise _Changed

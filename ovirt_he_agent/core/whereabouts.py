@@ -166,7 +166,8 @@ def locate(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) -> V
     if (verdict := _by_owners(snap, flags, now)) is not None:
         return verdict
     unclear = (*_unknown_leases(snap, now), *_open_claims(memory, snap, slots, flags, now))
-    if hosts is None:
+    if hosts is None and (memory.owners | memory.claimed) - {snap.host_id}:
+        # somebody had the VM: without the generations a rejoined sanlock would look like a free lease
         unclear += (f"the storage domain's hosts are unknown: {snap.sd_hosts.why_unknown(now)}",)
     if unclear:
         return Verdict(Place.UNCLEAR, unclear)

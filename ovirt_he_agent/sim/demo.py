@@ -287,7 +287,8 @@ async def _first_start(host: Host, story: Story) -> None:
         )
 
     async def lease_held() -> str | None:
-        return _line(await host.sanlock_status(), f"s {deployment.HA_LOCKSPACE}:{HOST_ID}:")
+        line = _line(await host.sanlock_status(), f"s {deployment.HA_LOCKSPACE}:{HOST_ID}:")
+        return line if line and not line.endswith(" ADD") else None  # ADD: the join is still under way
 
     async def vm_created() -> str | None:
         status = (await host.vdsm("VM.getStats", vmID=vm_id))[0]["status"]

@@ -20,7 +20,6 @@ TEMPLATE = Path(__file__).with_name("engine_vm.ovf")
 WRITTEN = datetime(2026, 1, 16, 16, 45, tzinfo=UTC)
 """When a store of age 0 was written: fixed, so that a deployment is always the same."""
 
-RECORD_BYTES = 10240
 CONFIGURATION_BYTES = 20480
 _OTHER_VMS = uuid.UUID("0f5a3c1e-6f6f-4a39-9d0c-3d1b5e6a7c88")
 _ENGINE_XML = re.compile(r"<EngineXml>.*?</EngineXml>", re.S)

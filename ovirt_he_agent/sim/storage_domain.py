@@ -224,12 +224,6 @@ class StorageDomain:
         lines = [f"{key}={values[key]}" for key in sorted(values)]
         _replace(self._meta_path(image_id, volume_id), "\n".join([*lines, "EOF", ""]))
 
-    def image_of(self, volume_id: str) -> str:
-        """The image that holds ``volume_id``. Raises ``NoSuchVolume``."""
-        for path in (self.path / "images").glob(f"*/{volume_id}.meta"):
-            return path.parent.name
-        raise NoSuchVolume("volume", self.path / "images" / "*" / volume_id)
-
     def space(self) -> tuple[int, int]:
         """Total and free bytes of the file system below."""
         st = os.statvfs(self.path)

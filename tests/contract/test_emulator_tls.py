@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,9 +44,10 @@ async def test_a_client_without_certificate_learns_it_on_its_first_read(secure: 
             await client.read(1)
 
 
-async def test_the_files_are_made_once(secure: EmulatedHost) -> None:
-    assert secure.tls is not None
-    before = (secure.tls / "ca.pem").read_bytes()
-    secure.stop_emulator()
-    secure.start_emulator()
-    assert (secure.tls / "ca.pem").read_bytes() == before
+def test_the_files_are_made_once(tmp_path: Path) -> None:
+    pki = tmp_path / "pki"
+    with EmulatedHost(tmp_path / "h", sanlock=False, tls=pki) as host:
+        before = (pki / "ca.pem").read_bytes()
+        host.stop_emulator()
+        host.start_emulator()
+        assert (pki / "ca.pem").read_bytes() == before

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 
 from tests.emulated_host import EmulatedHost
 from tests.raw_stomp import RawClient, VdsmError
-from tests.waiting import eventually
 
 VM = "5fa1c0de-0000-4000-8000-00000000beef"
 REQUESTS = b"destination:jms.topic.vdsm_requests\n"
@@ -252,13 +252,23 @@ async def test_a_batch_of_two_runs_and_is_not_answered(client: RawClient) -> Non
         b'[{"jsonrpc": "2.0", "method": "Host.ping2", "id": "a"},'
         b' {"jsonrpc": "2.0", "method": "Host.getVMList", "id": "b"}]'
     )
-
-    async def both_ran() -> bool:
-        calls = [c["method"] for c in await client.call("Sim.calls")]
-        return sorted(calls) == ["Host.getVMList", "Host.ping2"]
-
-    await eventually(both_ran)
+    calls = await client.until(lambda calls: len(calls) == 2, "Sim.calls")
+    assert sorted(c["method"] for c in calls) == ["Host.getVMList", "Host.ping2"]
     assert await client.call("Host.ping2") is True  # and no reply to the batch came before this one
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_on_a_signal_with_clients_and_calls_under_way(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    host = EmulatedHost(tmp_path, sanlock=False)
+    with host:
+        async with RawClient(host.port) as client:
+            await client.hello()
+            await client.call("Sim.delay", method="Host.getStats", seconds=60)
+            client.request(b'{"jsonrpc": "2.0", "method": "Host.getStats", "id": 1}')
+            assert host.stop_emulator(number) == 0
+            assert await client.closed()
 
 
 async def test_a_notification_ends_vdsms_parser(tmp_path: Path) -> None:
@@ -273,7 +283,7 @@ async def test_a_notification_ends_vdsms_parser(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("healed")
 async def test_a_full_queue_refuses_with_1100(client: RawClient) -> None:
     await client.hello()
-    await client.call("Sim.delay", method="Host.ping2", seconds=0.3)
+    await client.call("Sim.delay", method="Host.ping2", seconds=0.1)
     ids = [f"n{number}" for number in range(100)]
     for request_id in ids:
         client.request(b'{"jsonrpc": "2.0", "method": "Host.ping2", "id": "%s"}' % request_id.encode())
@@ -308,11 +318,18 @@ async def test_a_muted_verb_runs_without_reply(client: RawClient) -> None:
     await client.call("Sim.calls", clear=True)
     await client.call("Sim.mute", method="Host.ping2")
     client.request(b'{"jsonrpc": "2.0", "method": "Host.ping2", "id": "lost"}')
+    await client.until(bool, "Sim.calls")
 
-    async def ran() -> bool:
-        return bool(await client.call("Sim.calls"))
 
-    await eventually(ran)
+async def test_an_outcome_can_get_lost_with_the_connection(host: EmulatedHost, client: RawClient) -> None:
+    await client.hello()
+    await client.call("Sim.calls", clear=True)
+    await client.call("Sim.mute", method="Host.ping2", drop=True)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await client.call("Host.ping2")
+    async with RawClient(host.port) as again:
+        await again.hello()
+        assert [c["method"] for c in await again.call("Sim.calls")] == ["Host.ping2"]
 
 
 async def test_drop_closes_every_connection_after_the_answer(client: RawClient) -> None:

@@ -6,6 +6,7 @@ image, in it the volume, and its description beside it.
 
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ovirt_he_agent.core import model
 from ovirt_he_agent.errors import Retryable
 from tests import golden_ovf
 from tests.golden_ovf import DOMAIN, S02, S02_VM
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.real("direct-io")
 
@@ -554,7 +556,9 @@ async def test_hanging_volume_costs_its_thread_and_the_other_store_is_taken(
         assert "has not returned" in verdicts(await store.check())["vol-a"]
     finally:
         store.close()
-        os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))  # lets the thread go
+        mended = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)  # lets the thread go
+        await eventually(lambda: not any("vol-a" in thread.name for thread in threading.enumerate()))
+        os.close(mended)
 
 
 def test_reading_offline_gives_the_document_or_an_error_with_the_path(tmp_path: Path) -> None:

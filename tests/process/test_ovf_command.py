@@ -288,7 +288,7 @@ def test_showing_a_document_loads_no_part_of_the_daemon() -> None:
     code = (
         "import sys; from ovirt_he_agent import __main__ as m; from ovirt_he_agent.cli import app; "
         f"app.run(m.COMMANDS, ['ovf', 'show', {str(HERE / S02)!r}]); "
-        "heavy = ('aiohttp', 'asyncio', 'yaml', 'rich', 'sanlock'); "
+        "heavy = ('aiohttp', 'asyncio', 'rich', 'sanlock'); "
         "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(

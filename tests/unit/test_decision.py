@@ -85,7 +85,7 @@ def test_no_start_while_one_condition_does_not_hold(facts: dict[str, Any], condi
 EVIDENCE = [f.name for f in fields(snapshot.Snapshot) if isinstance(getattr(startable(), f.name), Evidence)]
 
 
-@pytest.mark.parametrize("name", [n for n in EVIDENCE if n != "ha_hosts"])
+@pytest.mark.parametrize("name", [n for n in EVIDENCE if n not in ("ha_hosts", "sd_hosts")])
 @pytest.mark.parametrize("how", ["never read", "failed", "old"])
 def test_unknown_evidence_of_any_kind_is_no_start(name: str, how: str) -> None:
     read = getattr(startable(), name)
@@ -97,6 +97,14 @@ def test_unknown_evidence_of_any_kind_is_no_start(name: str, how: str) -> None:
     decided = decide(startable(**{name: unknown}))
     assert decided.command is None
     assert decided.waits_for
+
+
+def test_unknown_hosts_hinder_a_start_only_when_some_other_host_has_had_the_vm() -> None:
+    unknown: Evidence[Any] = Evidence(problem="sanlock has just joined")
+    assert isinstance(decide(startable(sd_hosts=unknown)).command, StartVm)
+    assert decide(startable(sd_hosts=unknown, vm_leases=owned_by(2))).command is None
+    after_an_owner = decide(startable(vm_leases=owned_by(2))).state
+    assert decide(startable(sd_hosts=unknown), after_an_owner).command is None
 
 
 def test_a_jump_of_the_clock_makes_all_evidence_unknown() -> None:

@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovirt_he_agent import config
 from ovirt_he_agent.adapters.vdsm.failures import VdsmAway
 
 PORT = 54321
@@ -134,3 +135,9 @@ class Endpoint:
 
 def _word(error: ssl.SSLError) -> str:
     return (error.reason or str(error)).lower().replace("_", " ")
+
+
+def of(options: config.Vdsm) -> Endpoint:
+    """The endpoint that our configuration names."""
+    files = TlsFiles(key=options.key_file, certificate=options.cert_file, ca=options.ca_file)
+    return Endpoint(host=options.host, port=options.port, tls=files if options.tls else None)

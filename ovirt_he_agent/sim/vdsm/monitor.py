@@ -135,7 +135,7 @@ class Monitor:
                 if time.monotonic() >= next_check:
                     await self._check(known, reader)
                     next_check = time.monotonic() + self._check_every_s
-                await self._hold_host_id(known)
+                await self._hold_host_id(known, reader)
                 await asyncio.sleep(min(MEMBERSHIP_POLL_S, self._check_every_s))
         finally:
             reader.close()
@@ -161,15 +161,19 @@ class Monitor:
         except OSError as e:
             raise refusals.domain_not_accessible(domain_id) from e
 
-    async def _hold_host_id(self, known: _Monitored) -> None:
+    async def _hold_host_id(self, known: _Monitored, reader: blocking.Worker) -> None:
         if known.lockspace is None:
             return
         try:
             membership = await self._sanlock.membership(known.lockspace, known.host_id)
             known.acquired = membership is model.Membership.HELD
             if membership is model.Membership.NOT_HELD and known.code == 0:
-                await self._sanlock.start_join(known.lockspace, known.host_id)
-        except HeAgentError as e:
+                # VDSM names its configured io timeout, which is what it writes into the lockspace
+                io_timeout_s = await reader.call(
+                    leases.read_io_timeout_s, known.lockspace, timeout_s=READ_TIMEOUT_S
+                )
+                await self._sanlock.start_join(known.lockspace, known.host_id, io_timeout_s=io_timeout_s)
+        except (HeAgentError, leases.CallFailed) as e:
             if known.acquired:
                 log.warning("host id %s of %s: %s", known.host_id, known.domain_id, e)
             known.acquired = False

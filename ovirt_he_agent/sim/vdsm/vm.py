@@ -25,8 +25,6 @@ COMMAND_TIMEOUT_S = 120.0
 
 LEASE_HELD = -243
 EXIT_TEXTS = {
-    ExitReason.ENDED: "VM terminated succesfully",
-    ExitReason.GENERIC_ERROR: "VM terminated with error",
     ExitReason.LOST_QEMU: "Lost connection with qemu process",
     ExitReason.ADMIN_SHUTDOWN: "Admin shut down from the engine",
     ExitReason.USER_SHUTDOWN: "User shut down from within the guest",
