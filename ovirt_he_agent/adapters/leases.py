@@ -7,15 +7,18 @@ libsanlock reads SANLOCK_RUN_DIR once: one process talks to one daemon for life.
 """
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import sanlock
 
 from ovirt_he_agent.blocking import Worker
 from ovirt_he_agent.core import model
 from ovirt_he_agent.errors import BadInput, Retryable
+
+T = TypeVar("T")
 
 CallFailed = sanlock.SanlockException
 """What the plain functions at the end raise: ``errno`` (negative: sanlock's own codes) and a text."""
@@ -51,13 +54,17 @@ class LockspaceFailed(Retryable):
 
 @dataclass(eq=False)
 class OtherHostId(BadInput):
-    """This host is in the lockspace already, under another id."""
+    """This host is in the lockspace already, under another id or with another path."""
 
     host_id: int
     lockspace: str
+    path: Path
+    joined: str
+    """What it is joined as."""
     msg: ClassVar[str] = (
-        "this host is in lockspace {self.lockspace!r} already, with an id other than {self.host_id}; "
-        "host_id in hosted-engine.conf was changed: leave the lockspace (sanlock client rem_lockspace) first"
+        "this host is in lockspace {self.lockspace!r} already as {self.joined}, not as host id "
+        "{self.host_id} on {self.path}; was host_id in hosted-engine.conf or the volume changed? "
+        "Leave it first: sanlock client rem_lockspace"
     )
 
 
@@ -68,33 +75,106 @@ def _flag(flags: int) -> model.HostFlag:
         return model.HostFlag.UNKNOWN
 
 
-_AWAY = {errno.ECONNREFUSED, errno.ENOENT, errno.EACCES, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
+_LEADER_MAGIC = -223
+"""sanlock's own code: there is no lockspace, or lease, on the storage (src/sanlock_rv.h)."""
 
 
-def _failed(e: sanlock.SanlockException, action: str, lockspace: model.Lockspace) -> Retryable:
-    number = abs(e.errno)
-    if number in _AWAY and not lockspace.path.exists():
-        return LockspaceFailed(action, lockspace.name, lockspace.path, "no such file")
-    if number in _AWAY:
-        return SanlockAway(str(e))
-    return LockspaceFailed(action, lockspace.name, lockspace.path, str(e))
+def _text(e: sanlock.SanlockException) -> str:
+    """The binding's three parts (errno, what failed, why) as words."""
+    parts = e.args if len(e.args) == 3 else (e.errno, str(e), "no more is known")
+    return f"{parts[1]}: {parts[2]} (error {parts[0]})"
+
+
+def _failed(e: sanlock.SanlockException, action: str, lockspace: model.Lockspace) -> LockspaceFailed:
+    return LockspaceFailed(action, lockspace.name, lockspace.path, _text(e))
+
+
+# In the thread. The binding answers a missing socket of the daemon with ENOENT, and an inquiry
+# even with False, just like "no such lockspace": ask something that cannot be mistaken, then.
+
+
+def _see_that_it_answers() -> None:
+    """Raises ``SanlockAway``."""
+    try:
+        sanlock.get_lockspaces()
+    except sanlock.SanlockException as e:
+        raise SanlockAway(_text(e)) from e
+
+
+def _inquire(lockspace: model.Lockspace, host_id: int) -> bool | None:
+    held = sanlock.inq_lockspace(lockspace.name.encode(), host_id, str(lockspace.path), lockspace.offset)
+    if held is False:
+        _see_that_it_answers()
+    return held
+
+
+def _joined_as(lockspace_name: str) -> str:
+    for row in sanlock.get_lockspaces():
+        if row["lockspace"] == lockspace_name.encode():
+            return f"host id {row['host_id']} on {row['path']}"
+    return "something else"
+
+
+def _check_storage(lockspace: model.Lockspace) -> None:
+    """Raises ``LockspaceFailed`` if there is no such lockspace. Reads storage.
+
+    A join without waiting reports no reason when it fails. After this check
+    what can fail it is storage that breaks meanwhile, or another host.
+    """
+
+    def refuse(reason: str) -> LockspaceFailed:
+        return LockspaceFailed("join", lockspace.name, lockspace.path, reason)
+
+    try:
+        try:
+            found = sanlock.read_lockspace(str(lockspace.path), lockspace.offset)
+        except sanlock.SanlockException as e:
+            if abs(e.errno) != errno.EINVAL:
+                raise
+            found = sanlock.read_lockspace(str(lockspace.path), lockspace.offset, sector=4096)
+    except sanlock.SanlockException as e:
+        match e.errno:
+            case errno.ENODEV:
+                raise refuse("sanlock cannot open that volume: it is missing or not readable for it") from e
+            case errno.EMSGSIZE:
+                raise refuse("the volume is too short") from e
+            case _ if e.errno == _LEADER_MAGIC:
+                raise refuse(
+                    "no lockspace is written there; if it is the right volume: "
+                    "hosted-engine --reinitialize-lockspace"
+                ) from e
+            case _:
+                return  # the join itself will tell
+    if found["lockspace"] != lockspace.name.encode():
+        raise refuse(f"the lockspace there is {found['lockspace'].decode(errors='replace')!r}")
 
 
 class Sanlock:
-    """A client of the local daemon; one thread, one call at a time."""
+    """A client of the local daemon; one call at a time.
+
+    What reads storage has a thread of its own, so that what the daemon answers
+    from memory is known although a disk hangs.
+    """
 
     def __init__(self, name: str = "sanlock") -> None:
         self._worker = Worker(name)
+        self._storage = Worker(f"{name} storage")
 
     def close(self) -> None:
         self._worker.close()
+        self._storage.close()
 
     async def start_join(self, lockspace: model.Lockspace, host_id: int, *, io_timeout_s: int = 0) -> None:
-        """Begin to acquire ``host_id``; returns at once, ``membership`` tells the progress.
+        """Begin to acquire ``host_id``; ``membership`` tells the progress.
 
         0 as ``io_timeout_s`` is sanlock's own default. Joined already or on the way: no error.
+        An id that a live host holds stays IN_TRANSITION for 8 io timeouts and the watchdog's
+        60 s (T=1: 69 s, T=10: 141 s), then it is NOT_HELD; the daemon gives no reason.
         Raises ``OtherHostId``, ``SanlockAway``, ``LockspaceFailed``, ``Stuck``.
         """
+        await self._storage.call(
+            _check_storage, lockspace, timeout_s=CALL_TIMEOUT_S, what=f"read of {lockspace.path}"
+        )
         try:
             await self._worker.call(
                 lambda: sanlock.add_lockspace(
@@ -112,7 +192,9 @@ class Sanlock:
             if abs(e.errno) in (errno.EEXIST, errno.EINPROGRESS):
                 return
             if abs(e.errno) == errno.EINVAL:
-                raise OtherHostId(host_id, lockspace.name) from e
+                joined = await self._ask("list of lockspaces", _joined_as, lockspace.name)
+                raise OtherHostId(host_id, lockspace.name, lockspace.path, joined) from e
+            await self.ping()
             raise _failed(e, "join", lockspace) from e
 
     async def leave(
@@ -131,6 +213,7 @@ class Sanlock:
                 what=f"leave of {lockspace.name}",
             )
         except sanlock.SanlockException as e:
+            await self.ping()
             if abs(e.errno) == errno.ENOENT:
                 return  # not in it
             raise _failed(e, "leave", lockspace) from e
@@ -138,15 +221,9 @@ class Sanlock:
     async def membership(self, lockspace: model.Lockspace, host_id: int) -> model.Membership:
         """Whether the daemon holds ``host_id`` in ``lockspace``, from its memory."""
         try:
-            held = await self._worker.call(
-                lambda: sanlock.inq_lockspace(
-                    lockspace.name.encode(), host_id, str(lockspace.path), lockspace.offset
-                ),
-                timeout_s=CALL_TIMEOUT_S,
-                what=f"inquiry of {lockspace.name}",
-            )
+            held = await self._ask(f"inquiry of {lockspace.name}", _inquire, lockspace, host_id)
         except sanlock.SanlockException as e:
-            raise _failed(e, "inquire", lockspace) from e
+            raise SanlockAway(_text(e)) from e
         if held is None:
             return model.Membership.IN_TRANSITION
         return model.Membership.HELD if held else model.Membership.NOT_HELD
@@ -154,15 +231,12 @@ class Sanlock:
     async def hosts(self, lockspace_name: str) -> tuple[model.HostLease, ...] | None:
         """All host ids ever seen in a joined lockspace; None until the first renewal (EAGAIN) or unjoined."""
         try:
-            rows = await self._worker.call(
-                lambda: sanlock.get_hosts(lockspace_name.encode()),
-                timeout_s=CALL_TIMEOUT_S,
-                what=f"hosts of {lockspace_name}",
-            )
+            rows = await self._ask(f"hosts of {lockspace_name}", sanlock.get_hosts, lockspace_name.encode())
         except sanlock.SanlockException as e:
+            await self.ping()
             if abs(e.errno) in (errno.EAGAIN, errno.ENOENT, errno.ENOSPC):
                 return None
-            raise SanlockAway(str(e)) from e
+            raise SanlockAway(_text(e)) from e
         return tuple(
             model.HostLease(
                 host_id=row["host_id"],
@@ -176,10 +250,11 @@ class Sanlock:
 
     async def ping(self) -> None:
         """Raises ``SanlockAway`` (or ``Stuck``) when the daemon does not answer."""
-        try:
-            await self._worker.call(sanlock.get_lockspaces, timeout_s=CALL_TIMEOUT_S, what="get_lockspaces")
-        except sanlock.SanlockException as e:
-            raise SanlockAway(str(e)) from e
+        await self._ask("list of lockspaces", _see_that_it_answers)
+
+    async def _ask(self, what: str, function: Callable[..., T], *args: Any) -> T:
+        """A call that the daemon answers from memory."""
+        return await self._worker.call(function, *args, timeout_s=CALL_TIMEOUT_S, what=what)
 
 
 # Blocking calls for processes that have nothing else to do (the emulator's storage and guests).
