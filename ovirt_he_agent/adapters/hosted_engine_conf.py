@@ -1,11 +1,12 @@
 """Upstream's local files: hosted-engine.conf (who this host is) and ha.conf (local maintenance).
 
-Format: ovirt-hosted-engine-ha: env/config.py, lib/storage_server.py. A line is
-``key=value``, split at the first ``=`` and stripped; ``#`` starts a comment
-line; the last of repeated keys counts; empty and ``None`` mean missing.
+Format: he-ha: env/config_file.py. A line is ``key=value``, split at the first
+``=`` and stripped; ``#`` starts a comment line; the last of repeated keys
+counts; empty and ``None`` mean missing. No quotes, no escapes.
 """
 
-import os
+import posixpath
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from ovirt_he_agent.errors import NotConfigured
 
 BLANK_UUID = "00000000-0000-0000-0000-000000000000"
 MAX_HOST_ID = 2000
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _AGAIN = "deploy this host (engine: Hosts > Reinstall with Hosted Engine deploy), or mend the file"
 
 
@@ -41,6 +43,15 @@ class BadValue(NotConfigured):
     key: str
     problem: str
     msg: ClassVar[str] = "{self.path}: {self.key} {self.problem}; " + _AGAIN
+
+
+class Secret(str):
+    """A password: text like any other, but a value that holds it can be shown and logged."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'********'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +93,11 @@ def _pairs(path: Path) -> dict[str, str]:
     if not text.strip():
         raise ConfUnreadable(path, "it is empty")
     values = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, equals, value = line.partition("=")
         if equals and not line.lstrip().startswith("#"):
             values[key.strip()] = value.strip()
-    return {key: value for key, value in values.items() if value not in ("", "None")}
+    return values
 
 
 class _Values:
@@ -94,13 +105,14 @@ class _Values:
 
     def __init__(self, path: Path, values: Mapping[str, str]) -> None:
         self._path = path
-        self._values = values
+        self._configured = values.get("configured", "True")
+        self._values = {key: value for key, value in values.items() if value not in ("", "None")}
 
     def conf(self) -> HostedEngineConf:
-        if self._values.get("configured", "True") != "True":
-            raise self._bad("configured", f"is {self._values['configured']}: HA is switched off on this host")
-        if self._values.get("spUUID", BLANK_UUID) != BLANK_UUID:
-            raise self._bad("spUUID", "is not the blank UUID: this is a deployment of 3.5, upgrade it first")
+        if self._configured != "True":
+            raise self._bad("configured", f"is {self._configured!r}, not True: HA is off on this host")
+        if (pool := self._uuid("spUUID")) != BLANK_UUID:
+            raise self._bad("spUUID", f"is {pool}, not {BLANK_UUID}: a deployment of oVirt 3.5, not upgraded")
         domain_type = self._text("domainType")
         if domain_type not in _TYPE_NUMBERS:
             raise self._bad("domainType", f"is {domain_type!r}, not one of {', '.join(_TYPE_NUMBERS)}")
@@ -109,7 +121,7 @@ class _Values:
             host_id=self._host_id(),
             vm_id=self._uuid("vmid"),
             domain_id=self._uuid("sdUUID"),
-            fqdn=self._text("fqdn"),
+            fqdn=self._fqdn(),
             vm_disk=(self._uuid("vm_disk_id"), self._uuid("vm_disk_vol_id")),
             whiteboard=(self._uuid("metadata_image_UUID"), self._uuid("metadata_volume_UUID")),
             lockspace=(self._uuid("lockspace_image_UUID"), self._uuid("lockspace_volume_UUID")),
@@ -139,9 +151,19 @@ class _Values:
     def _uuid(self, key: str) -> str:
         text = self._text(key)
         try:
-            return str(uuid.UUID(text))
+            number = str(uuid.UUID(text))
         except ValueError as e:
             raise self._bad(key, f"is {text!r}, not a UUID") from e
+        if number != text.lower():  # UUID() takes braces and more, a path of storage does not
+            raise self._bad(key, f"is {text!r}, not a UUID like {number}")
+        return number
+
+    def _fqdn(self) -> str:
+        """Stands in a URL later."""
+        text = self._text("fqdn")
+        if not _HOST_NAME.fullmatch(text):
+            raise self._bad("fqdn", f"is {text!r}, not a host name")
+        return text
 
     def _host_id(self) -> int:
         text = self._text("host_id")
@@ -159,17 +181,23 @@ class _Values:
                 return (self._mounted(domain_type),)
 
     def _mounted(self, domain_type: str) -> Mapping[str, Any]:
+        storage = self._text("storage")
+        server, colon, path = storage.rpartition(":")
+        if not (server and colon and path):
+            raise self._bad("storage", f"is {storage!r}, not like server:/path")
         connection: dict[str, Any] = {
-            "id": self._values.get("connectionUUID", BLANK_UUID),
-            "connection": os.path.normpath(self._text("storage")),
+            "id": self._uuid("connectionUUID"),
+            "connection": posixpath.normpath(storage),
             "user": "kvm",
         }
-        if domain_type == "glusterfs":
-            connection["vfs_type"] = "glusterfs"
-        else:
-            version = self._values.get("nfs_version", "auto").removeprefix("v").replace("_", ".")
-            fixed = {"nfs3": "3", "nfs4": "4"}
-            connection["protocol_version"] = fixed.get(domain_type, version)
+        match domain_type:
+            case "glusterfs":
+                connection["vfs_type"] = "glusterfs"
+            case "nfs3" | "nfs4":
+                connection["protocol_version"] = domain_type[-1]
+            case _:
+                version = self._values.get("nfs_version", "auto")
+                connection["protocol_version"] = version.removeprefix("v").replace("_", ".")
         if options := self._values.get("mnt_options"):
             connection["mnt_options"] = options
         return connection
@@ -177,16 +205,27 @@ class _Values:
     def _iscsi(self) -> tuple[Mapping[str, Any], ...]:
         """One connection for each portal; with several targets all keys are lists of equal length."""
         addresses = self._text("storage").split(",")
-        count = len(addresses)
-        columns: dict[str, list[str]] = {"connection": addresses, "port": self._text("port").split(",")}
         several = "," in self._text("iqn")
-        for name, key in (("iqn", "iqn"), ("tpgt", "portal"), ("user", "user"), ("password", "password")):
-            text = self._values.get(key, "")
-            columns[name] = text.split(",") if several and text else [text] * count
-        for name, column in columns.items():
-            if len(column) != count:
-                raise self._bad(name, f"has {len(column)} parts, storage has {count}")
+        columns = {"connection": addresses}
+        for name, key in (
+            ("port", "port"),
+            ("iqn", "iqn"),
+            ("tpgt", "portal"),
+            ("user", "user"),
+            ("password", "password"),
+        ):
+            optional = key in ("user", "password")
+            text = self._values.get(key, "") if optional else self._text(key)
+            column = text.split(",") if text and (several or key == "port") else [text] * len(addresses)
+            if len(column) != len(addresses):
+                parts = f"has {len(column)} parts between commas"
+                raise self._bad(key, f"{parts}, storage has {len(addresses)}: they belong together")
+            if key in ("port", "portal") and not all(re.fullmatch("[0-9]+", part) for part in column):
+                raise self._bad(key, f"is {text!r}, not a number for each address of storage")
+            columns[name] = [Secret(part) for part in column] if key == "password" else column
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        if options := self._values.get("mnt_options"):
+            rows[0]["mnt_options"] = options
         return tuple(
             {"id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{r['connection']}:{r['port']}/{r['iqn']}")), **r}
             for r in rows
@@ -208,21 +247,27 @@ class HaConf:
         self._path = path
 
     def read(self) -> LocalMaintenance:
-        """Both switches are needed: upstream writes both, and raises when one is missing."""
+        """The file as it is now. Small and local: read it each time instead of watching it.
+
+        ``local_maintenance_manual`` came later than the file, and packages keep
+        an old one: without it there is none. Anything else that is missing or
+        no yes or no is unknown (upstream takes a missing file for "off").
+        """
         try:
             values = _pairs(self._path)
-        except NotConfigured as e:
-            return LocalMaintenance(
-                None, f"{e}" if not isinstance(e, ConfMissing) else f"{self._path} is missing: {_WRITE_IT}"
-            )
+        except ConfMissing:
+            return LocalMaintenance(None, f"{self._path} is missing: {_WRITE_IT}")
+        except ConfUnreadable as e:
+            return LocalMaintenance(None, str(e))
         switches = []
-        for key in ("local_maintenance", "local_maintenance_manual"):
-            value = _boolean(values.get(key))
+        for key, default in (("local_maintenance", None), ("local_maintenance_manual", "False")):
+            text = values.get(key, default)
+            value = _boolean(text)
             if value is None:
-                shown = repr(values[key]) if key in values else "missing"
+                shown = "missing" if text is None else repr(text)
                 return LocalMaintenance(None, f"{self._path}: {key} is {shown}: {_WRITE_IT}")
             switches.append(value)
-        return LocalMaintenance(any(switches), "as it is written there")
+        return LocalMaintenance(any(switches), f"{self._path} says so")
 
 
 _WRITE_IT = "write it with hosted-engine --set-maintenance --mode=none (or local)"
@@ -251,7 +296,8 @@ class Watched:
             seen = self._path.stat()
         except OSError as e:
             return e.errno
-        return (seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_mode)
+        # the last is the time of its owner and mode, too: what could not be read may be readable now
+        return (seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_ctime_ns)
 
     def remember(self) -> None:
         self._known = self._look()
