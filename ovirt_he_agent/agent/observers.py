@@ -248,6 +248,7 @@ class Observers:
         board = self._board
         view = board.vm.value
         if view is None or whereabouts.here(view) is not None or self._in_local_maintenance():
+            board.vm_leases.clear()
             return
         refs = board.snapshot().leases()
         for gone in board.vm_leases.keys() - set(refs):

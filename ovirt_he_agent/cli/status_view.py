@@ -138,6 +138,8 @@ def _leases(leases: dict[str, Any]) -> str:
         domain["acquired"]
     ]
     parts = [f"host id {leases['host_id']['detail']}", f"storage domain {acquired}"]
+    if not leases["vm"]:
+        parts.append("VM leases are read only while the VM is not here")
     for row in leases["vm"]:
         owners = row["owners"]
         who = (
