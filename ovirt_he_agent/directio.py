@@ -5,6 +5,7 @@ buffered reads that drop the cached pages first (posix_fadvise DONTNEED).
 All calls block: run them in a ``blocking.Worker``.
 """
 
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -25,7 +26,7 @@ class DirectFile:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
             self.direct = True
         except OSError as e:
-            if e.errno != 22:  # EINVAL: this file system has no direct I/O
+            if e.errno != errno.EINVAL:  # that is how a file system without direct I/O refuses it
                 raise
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             self.direct = False
@@ -38,8 +39,10 @@ class DirectFile:
     def pread(self, length: int, offset: int) -> bytes:
         """Up to ``length`` bytes from ``offset``; fewer only at the end of the volume.
 
-        Any offset and length will do; the read itself is aligned to ``BLOCK``.
+        Any offset and length will do; the read itself is aligned to ``BLOCK``. Raises ``OSError``.
         """
+        if length <= 0:
+            return b""
         start = offset - offset % BLOCK
         wanted = offset - start + length
         aligned = wanted + -wanted % BLOCK

@@ -1,170 +1,206 @@
 """The whiteboard volume: slot 0 and the slots that are in use, read past the page cache.
 
-Only slots of hosts that sanlock or an earlier read knows of are read each time;
-all 2001 are looked at when the volume is opened and every ``SCAN_MS`` after.
-A hung disk costs the one thread of this volume (``blocking.Worker``).
+Only slots of hosts that the caller or an earlier read knows of are read each
+time; all 2001 are looked at when a volume is new to us and every ``SCAN_MS``.
+The volume is opened for each read: an open file would keep VDSM from tearing
+the image down, and would go stale with its mount. A hung disk costs the one
+thread of its volume (``blocking.Worker``).
 """
 
 import errno
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ovirt_he_agent import directio
 from ovirt_he_agent.blocking import Stuck, Worker
 from ovirt_he_agent.core import model, snapshot, whiteboard
 from ovirt_he_agent.core.whiteboard import MAX_HOST_ID, SLOT_BYTES
+from ovirt_he_agent.directio import DirectFile
 from ovirt_he_agent.errors import Retryable
 
 SCAN_MS = 300_000
-NEIGHBOURS = 16
-"""Slots this close to each other are read in one go."""
+"""A host must hold its id in sanlock's lockspace before it writes its slot, so a caller that passes the
+ids of the lockspace misses nobody; the scan is for the slots of hosts that are long gone."""
+NEAR = 16
+"""Slots at most this far apart are read in one go (64 KiB)."""
+MAX_RUN = 256
+"""Slots in one read (1 MiB)."""
+
+_REMEDIES = {
+    errno.ENOENT: "VDSM has not prepared this image, or it was torn down: it is prepared again, see vdsm.log",
+    errno.EACCES: "this user must be able to read it (vdsm:kvm)",
+    errno.EPERM: "this user must be able to read it (vdsm:kvm)",
+    errno.EISDIR: "check metadata_image_UUID and metadata_volume_UUID in hosted-engine.conf",
+    errno.ENODATA: "check metadata_image_UUID and metadata_volume_UUID in hosted-engine.conf",
+}
 
 
 @dataclass(eq=False)
 class VolumeUnreadable(Retryable):
     path: Path
+    number: int
+    """Of errno."""
     reason: str
-    msg: ClassVar[str] = (
-        "the whiteboard {self.path} cannot be read: {self.reason}; check the storage domain's mount or "
-        "device and that this user may read it (vdsm:kvm)"
-    )
+    msg: ClassVar[str] = "the whiteboard {self.path} cannot be read: {self.reason}; {self.remedy}"
+
+    @property
+    def remedy(self) -> str:
+        return _REMEDIES.get(self.number, "check the storage server, the mount or device and the kernel log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhiteboardReading:
-    """Every slot in use, damaged ones too, and slot 0; all read at one time."""
+    """Slot 0 and every slot in use, damaged ones too, as of ``read_at``."""
 
     global_maintenance: whiteboard.GlobalFlags
-    slots: dict[int, snapshot.PeerSlot]
-    scanned: bool
-    """All possible slots were looked at."""
+    slots: Mapping[int, snapshot.PeerSlot]
+    read_at: model.MonotonicMs
+    """When the read began."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Seen:
     """One slot as it was last, to notice a change."""
 
     block: bytes
-    first_seen_at: model.MonotonicMs
-    changed_at: model.MonotonicMs | None = None
+    peer: snapshot.PeerSlot
 
 
 class Whiteboard:
-    """Reads the volume at the path that each call names; reopens it when that changes or fails."""
+    """Reads the volume at the path that each call names; one ``read`` at a time."""
 
     def __init__(self, *, clock: Callable[[], model.MonotonicMs], timeout_s: float) -> None:
         self._clock = clock
         self._timeout_s = timeout_s
+        self._path: Path | None = None
         self._worker = Worker("whiteboard")
-        self._file: directio.DirectFile | None = None
         self._seen: dict[int, _Seen] = {}
         self._scanned_at: model.MonotonicMs | None = None
 
     def close(self) -> None:
-        """Let the thread end; does not wait for it, nor close a file that it may hang on."""
+        """Let the thread end; does not wait for it."""
         self._worker.close()
-        if self._file is not None and self._worker.stuck is None:
-            self._file.close()
-            self._file = None
 
     async def read(self, path: Path, known_ids: Collection[int]) -> WhiteboardReading:
-        """Slot 0, the slots of ``known_ids`` and those in use before.
+        """Slot 0, the slots of ``known_ids`` and those in use before; now and then all.
 
-        Raises ``VolumeUnreadable``, ``Stuck``.
+        Numbers that are no host id (1..2000) are ignored. Raises ``VolumeUnreadable``, ``Stuck``.
         """
-        scan = self._scanned_at is None or self._clock() - self._scanned_at >= SCAN_MS
-        wanted = range(MAX_HOST_ID + 1) if scan else sorted({0, *known_ids, *self._seen})
-        blocks = await self._read_blocks(path, list(_runs(wanted)))
+        worker = self._worker_of(path)
+        began = self._clock()
+        scan = self._scanned_at is None or began - self._scanned_at >= SCAN_MS
+        known = {number for number in known_ids if 1 <= number <= MAX_HOST_ID}
+        wanted = range(MAX_HOST_ID + 1) if scan else sorted({0, *known, *self._seen})
+        blocks = await self._blocks(worker, path, wanted)
         now = self._clock()
+        # a slot that was empty before our eyes and is not now has changed; in a new volume nobody can tell
+        appeared = now if self._scanned_at is not None else None
+        slot_0 = blocks.pop(0)
+        seen: dict[int, _Seen] = {}
+        for number, block in sorted(blocks.items()):
+            before = self._seen.get(number)
+            if before is not None and before.block == block:
+                seen[number] = before
+                continue
+            first_seen_at = before.peer.first_seen_at if before is not None else now
+            changed_at = now if before is not None else appeared
+            slot = whiteboard.decode_slot(number, block)
+            if not isinstance(slot, whiteboard.EmptySlot):
+                seen[number] = _Seen(block, _peer(number, slot, first_seen_at, changed_at))
+        self._seen = seen
         if scan:
-            self._scanned_at = now
+            self._scanned_at = began
         return WhiteboardReading(
-            global_maintenance=whiteboard.decode_global(blocks.pop(0)),
-            slots={n: s for n, block in blocks.items() if (s := self._slot(n, block, now)) is not None},
-            scanned=scan,
+            global_maintenance=whiteboard.decode_global(slot_0),
+            slots={number: slot.peer for number, slot in seen.items()},
+            read_at=began,
         )
 
     async def read_global(self, path: Path) -> whiteboard.GlobalFlags:
-        """Slot 0 alone. Raises ``VolumeUnreadable``, ``Stuck``."""
-        return whiteboard.decode_global((await self._read_blocks(path, [(0, 1)]))[0])
+        """Slot 0 alone, now. Raises ``VolumeUnreadable``, ``Stuck``."""
+        blocks = await self._blocks(self._worker_of(path), path, [0])
+        return whiteboard.decode_global(blocks[0])
 
-    async def _read_blocks(self, path: Path, runs: list[tuple[int, int]]) -> dict[int, bytes]:
-        """Slot number -> its bytes, for runs of (first slot, count)."""
+    def _worker_of(self, path: Path) -> Worker:
+        """The thread for this volume: one that hangs on another volume must not stand in its way."""
+        if path != self._path:
+            self._worker.close()
+            self._worker = Worker(f"whiteboard {path}")
+            self._path, self._scanned_at = path, None
+        return self._worker
+
+    async def _blocks(self, worker: Worker, path: Path, numbers: Iterable[int]) -> dict[int, bytes]:
         try:
-            return await self._worker.call(
-                self._pread, path, runs, timeout_s=self._timeout_s, what=f"read of {path}"
+            return await worker.call(
+                _read, path, list(runs(numbers)), timeout_s=self._timeout_s, what=f"read of {path}"
             )
         except OSError as e:
-            self._scanned_at = None  # another volume may stand there next time
-            raise VolumeUnreadable(path, e.strerror or str(e)) from e
+            self._scanned_at = None  # what stands there next time may be another volume
+            raise VolumeUnreadable(path, e.errno or 0, e.strerror or str(e)) from e
         except Stuck:
             self._scanned_at = None
             raise
 
-    def _pread(self, path: Path, runs: list[tuple[int, int]]) -> dict[int, bytes]:
-        """In the thread. A file that failed once is opened anew: a mount may have come back under it."""
-        if self._file is None or self._file.path != path:
-            if self._file is not None:
-                self._file.close()
-            self._file = directio.DirectFile(path)
-        blocks: dict[int, bytes] = {}
-        try:
-            for first, count in runs:
-                data = self._file.pread(count * SLOT_BYTES, first * SLOT_BYTES)
-                for n in range(count):
-                    blocks[first + n] = data[n * SLOT_BYTES : (n + 1) * SLOT_BYTES]
-        except OSError:
-            self._file.close()
-            self._file = None
-            raise
-        if not blocks.get(0, b"\0"):
-            raise OSError(errno.ENODATA, "the volume is empty")
-        return blocks
 
-    def _slot(self, number: int, block: bytes, now: model.MonotonicMs) -> snapshot.PeerSlot | None:
-        decoded = whiteboard.decode_slot(number, block)
-        if isinstance(decoded, whiteboard.EmptySlot):
-            self._seen.pop(number, None)
-            return None
-        seen = self._seen.setdefault(number, _Seen(block, now))
-        if seen.block != block:
-            seen.block, seen.changed_at = block, now
-        match decoded:
-            case whiteboard.BadSlot():
-                problem = f"slot {number} (byte {number * SLOT_BYTES}): {decoded.reason}"
-                return snapshot.PeerSlot(
-                    host_id=number,
-                    readable=False,
-                    problem=problem,
-                    first_seen_at=seen.first_seen_at,
-                    changed_at=seen.changed_at,
-                )
-            case whiteboard.HostSlot():
-                return snapshot.PeerSlot(
-                    host_id=number,
-                    readable=True,
-                    claims_vm=decoded.claims_vm,
-                    stopped=decoded.stopped is True,
-                    local_maintenance=decoded.local_maintenance,
-                    score=decoded.score,
-                    host_name=decoded.host_name,
-                    state=decoded.state or "",
-                    first_seen_at=seen.first_seen_at,
-                    changed_at=seen.changed_at,
-                )
+def _read(path: Path, wanted: list[tuple[int, int]]) -> dict[int, bytes]:
+    """Slot 0 and the slots in ``wanted`` runs that do not begin with NUL. Blocks; raises ``OSError``."""
+    blocks: dict[int, bytes] = {}
+    with DirectFile(path) as volume:
+        for first, count in wanted:
+            data = volume.pread(count * SLOT_BYTES, first * SLOT_BYTES)
+            for at in range(0, len(data), SLOT_BYTES):
+                if data[at] or first + at == 0:
+                    blocks[first + at // SLOT_BYTES] = data[at : at + SLOT_BYTES]
+            if len(data) < count * SLOT_BYTES:
+                break  # a short volume is fine: what is missing is empty
+    if len(blocks.get(0, b"")) < SLOT_BYTES:
+        raise OSError(errno.ENODATA, "it is too short for its first slot: it is no whiteboard")
+    return blocks
 
 
-def _runs(numbers: Iterable[int]) -> Iterable[tuple[int, int]]:
-    """(first, count) of neighbouring numbers, small gaps included; ``numbers`` ascend."""
-    first = last = None
+def _peer(
+    number: int,
+    slot: whiteboard.BadSlot | whiteboard.HostSlot,
+    first_seen_at: model.MonotonicMs,
+    changed_at: model.MonotonicMs | None,
+) -> snapshot.PeerSlot:
+    place = f"slot {number} of the whiteboard (byte {number * SLOT_BYTES})"
+    if isinstance(slot, whiteboard.BadSlot):
+        return snapshot.PeerSlot(
+            host_id=number,
+            readable=False,
+            problem=f"{place}: {slot.reason}",
+            first_seen_at=first_seen_at,
+            changed_at=changed_at,
+        )
+    # safety: whoever says of the VM what nobody understands must not count as saying "not here"
+    claim = slot.claims_vm
+    problem = f"{place}: its word on the engine VM is {slot.engine_status_text[:80]!r}"
+    return snapshot.PeerSlot(
+        host_id=number,
+        readable=claim is not None,
+        claims_vm=claim is True,
+        stopped=slot.stopped is True,
+        local_maintenance=slot.local_maintenance,
+        score=slot.score,
+        host_name=slot.host_name,
+        state=slot.state or "",
+        problem=problem if claim is None else "",
+        first_seen_at=first_seen_at,
+        changed_at=changed_at,
+    )
+
+
+def runs(numbers: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """(first, count) of neighbouring slots, small gaps included; ``numbers`` ascend."""
+    first = last = -1
     for number in numbers:
-        if first is None or last is None:
+        if first < 0:
             first = number
-        elif number - last > NEIGHBOURS:
+        elif number - last > NEAR or number - first >= MAX_RUN:
             yield first, last - first + 1
             first = number
         last = number
-    if first is not None and last is not None:
+    if first >= 0:
         yield first, last - first + 1

@@ -1,10 +1,10 @@
-"""The whiteboard's slots, from bytes to values: upstream's format exactly.
+"""The whiteboard's slots, from bytes to values: upstream's format exactly (he-ha: lib/metadata.py).
 
-Source: ovirt-hosted-engine-ha: lib/metadata.py. Each slot is decoded alone and
-as bytes: whatever one host wrote, or whatever garbage lies there, concerns that
-host only. Nothing here raises.
+Each slot is decoded alone: whatever a host wrote there, or whatever garbage
+lies there, concerns that host only. Nothing here raises, for any bytes.
 """
 
+import enum
 import json
 import re
 import zlib
@@ -12,12 +12,31 @@ from dataclasses import dataclass
 
 SLOT_BYTES = 4096
 TOKENS_BYTES = 512
-"""The first block holds the tokens, the rest lines for people."""
+"""The first block of a slot holds the tokens, the rest lines for people."""
 MAX_HOST_ID = 2000
-ZEROED_AT_DEPLOYMENT = 256
-"""Slots that deployment zeroes; beyond them old garbage is normal on block storage."""
+ZEROED_SLOTS = 256
+"""Deployment zeroes slots 0..255; beyond them old garbage is normal on block storage."""
+PARSE_VERSION = 1
+FEATURE_VERSION = 1
+MIN_TOKENS = 7
 
-_STATE = re.compile(rb"^state=(\w+)\s*$", re.MULTILINE)
+
+class VmWord(enum.StrEnum):
+    """What a host says of the engine VM (lib/engine.py; ``unknown``: it cannot tell)."""
+
+    UP = "up"
+    DOWN = "down"
+    DOWN_UNEXPECTED = "down_unexpected"
+    DOWN_MISSING = "down_missing"
+    UNKNOWN = "unknown"
+
+
+class HealthWord(enum.StrEnum):
+    """What a host says of the engine in its VM."""
+
+    GOOD = "good"
+    BAD = "bad"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +53,43 @@ class BadSlot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
-    """What a host says of the engine VM (ha f)."""
+    """Token 5. What is missing or no text that is known is None."""
 
-    vm: str
-    health: str
-    detail: str
-    reason: str | None = None
+    vm: VmWord
+    health: HealthWord | None
+    detail: str | None
+    """VDSM's word for the VM's status, when the host knows it."""
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSlot:
-    """What a host says of itself. ``host_id`` is the slot's number; the text's own is not believed."""
+    """What a host says of itself. Tokens that its version does not write are None."""
 
     host_id: int
+    """The slot's number; the text's own is not believed."""
     timestamp: int
     """The writer's clock: only compared for change."""
     score: int
     engine_status: EngineStatus | None
-    """None: not the JSON object that it should be."""
+    """None: token 5 is not JSON, or its ``vm`` is no word that is known."""
+    engine_status_text: str
+    """Token 5 as it stands there."""
     host_name: str
-    local_maintenance: bool | None = None
-    stopped: bool | None = None
-    conf_on_shared_storage: bool | None = None
-    local_conf_timestamp: int | None = None
-    extra_tokens: tuple[str, ...] = ()
-    state: str | None = None
-    """From the lines for people."""
+    local_maintenance: bool | None
+    stopped: bool | None
+    conf_on_shared_storage: bool | None
+    local_conf_timestamp: int | None
+    extra_tokens: tuple[str, ...]
+    """Tokens after the twelve that upstream writes."""
+    state: str | None
+    """``state=`` of the lines for people: upstream's state name."""
 
     @property
-    def claims_vm(self) -> bool:
-        """It says that the VM is up there; an unreadable status claims nothing."""
-        return self.engine_status is not None and self.engine_status.vm == "up"
+    def claims_vm(self) -> bool | None:
+        """Whether it says that the VM is up there; None: what it says cannot be read."""
+        # safety: upstream ranks a word that it does not know like "up"; here that is unknown, never "no"
+        return None if self.engine_status is None else self.engine_status.vm is VmWord.UP
 
 
 Slot = EmptySlot | BadSlot | HostSlot
@@ -72,59 +97,55 @@ Slot = EmptySlot | BadSlot | HostSlot
 
 @dataclass(frozen=True, slots=True)
 class GlobalFlags:
-    """Slot 0. ``value`` is global maintenance; None: unknown, for ``reason``."""
+    """Slot 0. ``value`` is global maintenance; None: unknown. ``reason`` says why, for people."""
 
     value: bool | None
     reason: str
 
 
 def decode_slot(host_id: int, block: bytes) -> Slot:
-    """The slot of ``host_id`` (1..2000), from its 4096 bytes; fewer count as NUL."""
+    """The slot of ``host_id`` (1..2000) from its 4096 bytes; missing ones count as NUL."""
     if block[:1] in (b"", b"\0"):
         return EmptySlot()
-    slot = _decode(host_id, block[:TOKENS_BYTES].rstrip(b"\0"), block[TOKENS_BYTES:])
-    if isinstance(slot, BadSlot) and host_id >= ZEROED_AT_DEPLOYMENT:
+    slot = _decode(host_id, block)
+    if isinstance(slot, BadSlot) and host_id >= ZEROED_SLOTS:
         return EmptySlot()
     return slot
 
 
-def _decode(host_id: int, tokens_bytes: bytes, rest: bytes) -> HostSlot | BadSlot:
-    try:
-        tokens = tokens_bytes.decode("ascii").split("|")
-    except UnicodeDecodeError as e:
-        return BadSlot(f"byte {e.start} is not ASCII")
-    if not (version := re.match(r"\d+", tokens[0])):
-        return BadSlot("it does not start with a version number")
-    if int(version[0]) > 1:
-        return BadSlot(f"its format version {int(version[0])} is newer than 1")
-    if len(tokens) < 7:
-        return BadSlot(f"{len(tokens)} fields, at least 7 are needed")
-    numbers = {}
-    for index, name in _NUMBERS.items():
-        if index >= len(tokens):
-            continue
-        number = _integer(tokens[index])
-        if number is None:
-            return BadSlot(f"{name} is {tokens[index][:40]!r}, not a number")
-        numbers[index] = number
-    if numbers[1] < 1:
-        return BadSlot(f"its feature version {numbers[1]} is older than 1")
-    if len(tokens) > 9 and tokens[9] != (wanted := checksum(tokens)):
-        return BadSlot(f"checksum {tokens[9][:16]!r}, its text has {wanted}")
-    flags = {index: numbers[index] > 0 for index in (7, 8, 10) if index in numbers}
-    return HostSlot(
-        host_id=host_id,
-        timestamp=numbers[2],
-        score=numbers[4],
-        engine_status=_engine_status(tokens[5]),
-        host_name=tokens[6],
-        local_maintenance=flags.get(7),
-        stopped=flags.get(8),
-        conf_on_shared_storage=flags.get(10),
-        local_conf_timestamp=numbers.get(11),
-        extra_tokens=tuple(tokens[12:]),
-        state=_state(rest),
-    )
+def decode_global(block: bytes) -> GlobalFlags:
+    """Slot 0 from its 4096 bytes.
+
+    A slot 0 that was never written (first byte NUL) is known to be off:
+    deployment zeroes it, and whoever sets global maintenance writes it, so
+    nobody ever did. Anything but upstream's own text, and a short read, is unknown.
+    """
+    if len(block) < SLOT_BYTES:
+        return GlobalFlags(
+            None,
+            f"slot 0 of the whiteboard is cut short ({len(block)} of {SLOT_BYTES} bytes): "
+            f"check that the metadata volume is the right one and whole",
+        )
+    if block[0] == 0:
+        return GlobalFlags(False, "slot 0 of the whiteboard was never written")
+    text = block[:SLOT_BYTES].rstrip(b"\0")
+    match text:
+        case b"maintenance=1" | b"maintenance=True":
+            return GlobalFlags(True, "slot 0 of the whiteboard says so")
+        case b"maintenance=0" | b"maintenance=False":
+            return GlobalFlags(False, "slot 0 of the whiteboard says so")
+        case _:
+            return GlobalFlags(
+                None,
+                f"slot 0 of the whiteboard holds {_shown(text)}, not maintenance=0 or 1: set it anew "
+                f"(hosted-engine --set-maintenance --mode=global, or none)",
+            )
+
+
+def checksum(tokens: list[str]) -> str:
+    """CRC-32 of all tokens with the tenth as eight zeros; eight lower-case hex digits."""
+    text = "|".join([*tokens[:9], "00000000", *tokens[10:]])
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 _NUMBERS = {
@@ -134,18 +155,54 @@ _NUMBERS = {
     7: "local maintenance",
     8: "stopped",
     10: "configuration on shared storage",
-    11: "configuration timestamp",
+    11: "local configuration timestamp",
 }
+_CONF_TOKENS = 12
+"""Tokens 10 and 11 count only together."""
 
 
-def _integer(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) else None
-
-
-def checksum(tokens: list[str]) -> str:
-    """CRC-32 of all tokens with the tenth as eight zeros, eight lower-case digits."""
-    text = "|".join([*tokens[:9], "00000000", *tokens[10:]])
-    return f"{zlib.crc32(text.encode()):08x}"
+def _decode(host_id: int, block: bytes) -> HostSlot | BadSlot:
+    try:
+        text = block[:TOKENS_BYTES].rstrip(b"\0").decode()
+    except UnicodeDecodeError as e:
+        return BadSlot(f"byte {e.start} is no text")
+    # the leading digits are the version whatever follows them: a later format may have another separator
+    version = re.match(r"\d+", text)
+    if version is None:
+        return BadSlot(f"it does not start with a version number but with {_shown(text)}")
+    if int(version[0]) > PARSE_VERSION:
+        return BadSlot(f"its format {int(version[0])} is newer than {PARSE_VERSION}, which is known here")
+    tokens = text.split("|")
+    if len(tokens) < MIN_TOKENS:
+        return BadSlot(f"{len(tokens)} tokens, at least {MIN_TOKENS} are needed")
+    # before the numbers: of a damaged slot say that it is damaged, not what the damage looks like
+    if len(tokens) > 9 and tokens[9] != (wanted := checksum(tokens)):
+        return BadSlot(f"its checksum is {_shown(tokens[9])}, its text has {wanted}")
+    numbers: dict[int, int] = {}
+    for index, name in _NUMBERS.items():
+        if index >= len(tokens) or (index >= 10 and len(tokens) < _CONF_TOKENS):
+            continue
+        try:
+            numbers[index] = int(tokens[index])
+        except ValueError:
+            return BadSlot(f"token {index} ({name}) is {_shown(tokens[index])}, not a whole number")
+    if numbers[1] < FEATURE_VERSION:
+        return BadSlot(f"its feature version {numbers[1]} is older than {FEATURE_VERSION}")
+    flags = {index: numbers[index] > 0 for index in (7, 8, 10) if index in numbers}
+    return HostSlot(
+        host_id=host_id,
+        timestamp=numbers[2],
+        score=numbers[4],
+        engine_status=_engine_status(tokens[5]),
+        engine_status_text=_printable(tokens[5]),
+        host_name=_printable(tokens[6]),
+        local_maintenance=flags.get(7),
+        stopped=flags.get(8),
+        conf_on_shared_storage=flags.get(10),
+        local_conf_timestamp=numbers.get(11),
+        extra_tokens=tuple(map(_printable, tokens[12:])),
+        state=_state(block[TOKENS_BYTES:SLOT_BYTES]),
+    )
 
 
 def _engine_status(text: str) -> EngineStatus | None:
@@ -153,43 +210,35 @@ def _engine_status(text: str) -> EngineStatus | None:
         status = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(status, dict):
+    if not isinstance(status, dict) or status.get("vm") not in list(VmWord):
         return None
-    vm, health, detail = (status.get(key) for key in ("vm", "health", "detail"))
-    reason = status.get("reason")
-    if not (isinstance(vm, str) and isinstance(health, str) and isinstance(detail, str)):
-        return None
+    health = status.get("health")
     return EngineStatus(
-        vm=vm, health=health, detail=detail, reason=reason if isinstance(reason, str) else None
+        vm=VmWord(status["vm"]),
+        health=HealthWord(health) if health in list(HealthWord) else None,
+        detail=_text(status.get("detail")),
+        reason=_text(status.get("reason")),
     )
 
 
-def _state(rest: bytes) -> str | None:
-    found = _STATE.search(rest.split(b"\0", 1)[0])
-    return found[1].decode("ascii", "replace") if found else None
+def _text(value: object) -> str | None:
+    return _printable(value) if isinstance(value, str) else None
 
 
-def decode_global(block: bytes) -> GlobalFlags:
-    """Slot 0 from its 4096 bytes.
+def _state(human: bytes) -> str | None:
+    for line in human.split(b"\n"):
+        if line.startswith(b"state="):
+            return _printable(line[6:].rstrip(b"\0").decode(errors="replace").strip()) or None
+    return None
 
-    A slot that was never written is known to be off: deployment zeroes it and
-    whoever sets global maintenance writes it. Anything else than upstream's
-    text, and a short read, is unknown.
-    """
-    if len(block) < SLOT_BYTES:
-        return GlobalFlags(None, f"slot 0 of the whiteboard is cut short: {len(block)} of {SLOT_BYTES} bytes")
-    if block[:1] == b"\0":
-        return GlobalFlags(False, "slot 0 was never written")
-    text = block.rstrip(b"\0")
-    match text:
-        case b"maintenance=1" | b"maintenance=True":
-            return GlobalFlags(True, "slot 0 says so")
-        case b"maintenance=0" | b"maintenance=False":
-            return GlobalFlags(False, "slot 0 says so")
-        case _:
-            shown = text[:40].decode("ascii", "backslashreplace")
-            return GlobalFlags(
-                None,
-                f"slot 0 of the whiteboard holds {shown!r}; set it anew: "
-                f"hosted-engine --set-maintenance --mode=none (or global)",
-            )
+
+def _printable(text: str) -> str:
+    """Other hosts' text ends up in logs and on terminals: control characters and the like escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _shown(text: str | bytes) -> str:
+    """The beginning of ``text``, quoted, for a message."""
+    if isinstance(text, bytes):
+        text = text.decode("ascii", "backslashreplace")
+    return ascii(text if len(text) <= 40 else text[:40] + "...")

@@ -1,0 +1,103 @@
+"""DirectFile on a real file system, and on a disk that fails or hangs."""
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovirt_he_agent.blocking import Stuck, Worker
+from ovirt_he_agent.directio import BLOCK, DirectFile
+from tests.faulty_disk import FaultyDisk
+from tests.waiting import eventually
+
+SIZE = 10 * BLOCK + 512
+CONTENT = bytes(n * 7 % 251 for n in range(SIZE))
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("direct") / "volume"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.mark.real("direct-io")
+@given(offset=st.integers(0, SIZE + 2 * BLOCK), length=st.integers(0, SIZE + 2 * BLOCK))
+def test_any_piece_is_read_whatever_its_alignment(volume: Path, offset: int, length: int) -> None:
+    with DirectFile(volume) as file:
+        assert file.direct
+        assert file.pread(length, offset) == CONTENT[offset : offset + length]
+
+
+@pytest.mark.real("direct-io")
+@pytest.mark.parametrize("alignment", [512, 4096])
+def test_both_sector_sizes_are_served_by_one_open_file(volume: Path, alignment: int) -> None:
+    with DirectFile(volume) as file:
+        for offset in range(0, SIZE, alignment):
+            assert file.pread(alignment, offset) == CONTENT[offset : offset + alignment]
+        assert file.size() == SIZE
+
+
+@pytest.mark.real("direct-io")
+def test_what_another_host_writes_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "volume"
+    path.write_bytes(bytes(2 * BLOCK))
+    with DirectFile(path) as file:
+        assert file.pread(4, 0) == bytes(4)
+        with path.open("r+b") as other:
+            other.write(b"news")
+            other.flush()
+            os.fsync(other.fileno())
+        assert file.pread(4, 0) == b"news"
+
+
+def test_a_file_system_without_direct_io_is_read_all_the_same(volume: Path) -> None:
+    with DirectFile(Path("/proc/self/cmdline")) as file:
+        assert not file.direct
+        assert file.pread(1 << 16, 0) == Path("/proc/self/cmdline").read_bytes()
+
+
+def test_a_missing_volume_is_the_errno_of_open(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        DirectFile(tmp_path / "gone")
+
+
+@pytest.mark.real("fuse")
+def test_a_failing_disk_is_its_errno_and_heals(tmp_path: Path) -> None:
+    with FaultyDisk(tmp_path / "disk", CONTENT[: 4 * BLOCK]) as disk, DirectFile(disk.path) as file:
+        assert file.pread(BLOCK, 0) == CONTENT[:BLOCK]
+        disk.fail(True)
+        with pytest.raises(OSError) as caught:
+            file.pread(BLOCK, 0)
+        assert caught.value.errno == errno.EIO
+        disk.fail(False)
+        assert file.pread(3, 5) == CONTENT[5:8]
+
+
+@pytest.mark.real("fuse")
+async def test_a_hung_disk_costs_its_worker_and_nothing_else(tmp_path: Path) -> None:
+    sick, well = Worker("sick"), Worker("well")
+    (tmp_path / "other").write_bytes(CONTENT)
+
+    def read(path: Path) -> bytes:
+        with DirectFile(path) as file:
+            return file.pread(BLOCK, BLOCK)
+
+    with FaultyDisk(tmp_path / "disk", CONTENT[: 4 * BLOCK]) as disk:
+        assert await sick.call(read, disk.path, timeout_s=10) == CONTENT[BLOCK : 2 * BLOCK]
+        disk.hang()
+        with pytest.raises(Stuck):
+            await sick.call(read, disk.path, timeout_s=0.2, what="read of the sick disk")
+        async with asyncio.timeout(10):
+            with pytest.raises(Stuck, match="read of the sick disk"):
+                await sick.call(read, disk.path, timeout_s=1000)
+        assert await well.call(read, tmp_path / "other", timeout_s=10) == CONTENT[BLOCK : 2 * BLOCK]
+        disk.resume()
+        await eventually(lambda: sick.stuck is None)
+        assert await sick.call(read, disk.path, timeout_s=10) == CONTENT[BLOCK : 2 * BLOCK]
+        sick.close()
+        well.close()
