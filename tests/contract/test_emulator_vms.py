@@ -5,15 +5,16 @@ import html
 import os
 import re
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from ovirt_he_agent.sim import deployment, engine_archives
-from ovirt_he_agent.sim.sanlock_daemon import SanlockDaemon
 from tests.emulated_host import EmulatedHost, is_alive, wait_until_gone
 from tests.raw_stomp import RawClient
 
@@ -39,21 +40,19 @@ class Cluster:
 
     first: EmulatedHost
     second: EmulatedHost
-    built: deployment.Deployment
 
 
 @pytest.fixture(scope="module")
-def cluster(sanlock_host: SanlockDaemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     base = tmp_path_factory.mktemp("c")
     roots = {1: base / "h1", 2: base / "h2"}
-    built = deployment.build(base / "storage", roots)
     with (
-        EmulatedHost(roots[1], host_id=1, arguments=OPTIONS) as first,
+        EmulatedHost(roots[1], storage=base / "storage", deploy={"roots": roots}, arguments=OPTIONS) as first,
         EmulatedHost(roots[2], host_id=2, arguments=OPTIONS) as second,
     ):
         # both at once and early: sanlock needs some renewals before it knows that the other host lives
         asyncio.run(join_both(first.port, second.port))
-        yield Cluster(first, second, built)
+        yield Cluster(first, second)
 
 
 async def join_both(*ports: int) -> None:
@@ -163,6 +162,26 @@ async def test_a_booting_guest_refuses_connections(cluster: Cluster, first: RawC
     await first.status_event(VM, "Powering up")
     with pytest.raises(urllib.error.URLError, match="refused"):
         fetch(cluster.first.guest(VM)["port"])
+
+
+async def test_the_guests_port_can_be_fixed(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ("--guest-port", str(port), "--boot-delay", "0")
+    with EmulatedHost(tmp_path, sanlock=False, arguments=arguments) as host:
+        async with RawClient(host.port) as client:
+            await client.hello()
+            for number, name in enumerate(("one", "two")):
+                vm_id = f"5fa1c0de-0000-4000-8000-00000000000{number}"
+                xml = (
+                    f"<domain><uuid>{vm_id}</uuid><name>{name}</name><memory>1</memory><vcpu>1</vcpu>"
+                    "<devices/></domain>"
+                )
+                await client.call("VM.create", vmID=vm_id, vmParams={"xml": xml})
+                await client.status_event(vm_id, "Up")
+            ports = [row["simGuestPort"] for row in await client.call("Host.getAllVmStats")]
+    assert ports[0] == port
+    assert ports[1] != port  # taken: any
 
 
 async def test_shutdown_by_the_admin_is_a_normal_end(first: RawClient) -> None:
