@@ -8,19 +8,19 @@ from typing import ClassVar
 
 from ovirt_he_agent.agent import ports
 from ovirt_he_agent.agent.board import Board
-from ovirt_he_agent.agent.component import Component, Condition
+from ovirt_he_agent.agent.component import Component, Condition, NotYet
 from ovirt_he_agent.agent.deployment import HA_LOCKSPACE, Deployment
 from ovirt_he_agent.agent.ha_lease import HaLease
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.agent.storage import Storage
 from ovirt_he_agent.core import snapshot, whereabouts
-from ovirt_he_agent.errors import HeAgentError, Retryable
+from ovirt_he_agent.errors import HeAgentError
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class StorageNotReady(Retryable):
+class StorageNotReady(NotYet):
     msg: ClassVar[str] = "the storage domain's volumes are not prepared yet; see component storage"
 
 
