@@ -34,6 +34,13 @@ def engine_xml() -> str:
     return html.unescape(found[1])
 
 
+def bare_xml(vm_id: str, name: str) -> str:
+    """A VM without disk and lease."""
+    return (
+        f"<domain><uuid>{vm_id}</uuid><name>{name}</name><memory>1</memory><vcpu>1</vcpu><devices/></domain>"
+    )
+
+
 @dataclass(frozen=True)
 class Cluster:
     """Two hosts, each with a sanlock daemon of its own, on one storage."""
@@ -181,11 +188,7 @@ async def test_the_guests_port_can_be_fixed(tmp_path: Path) -> None:
             await client.hello()
             for number, name in enumerate(("one", "two")):
                 vm_id = f"5fa1c0de-0000-4000-8000-00000000000{number}"
-                xml = (
-                    f"<domain><uuid>{vm_id}</uuid><name>{name}</name><memory>1</memory><vcpu>1</vcpu>"
-                    "<devices/></domain>"
-                )
-                await client.call("VM.create", vmID=vm_id, vmParams={"xml": xml})
+                await client.call("VM.create", vmID=vm_id, vmParams={"xml": bare_xml(vm_id, name)})
                 await client.status_event(vm_id, "Up")
             ports = [row["simGuestPort"] for row in await client.call("Host.getAllVmStats")]
     assert ports[0] == port
@@ -307,20 +310,20 @@ async def test_a_paused_vm_cannot_go_on_when_the_lease_has_gone_elsewhere(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_guests_end_with_the_emulator(cluster: Cluster, number: signal.Signals) -> None:
-    host = cluster.second
-    async with RawClient(host.port) as client:
-        await connect_and_monitor(client, 2)
-        await forget_vms(client)
-        await start(client)
-        guest = host.guest(VM)
-        await client.call("Sim.guest", vmID=VM, action="hang")  # even one that cannot notice
-    if number is signal.SIGTERM:
-        assert host.stop_emulator() == 0
-    else:
-        host.kill_emulator()
-    wait_until_gone(guest["pid"])
-    host.start_emulator()
-    async with RawClient(host.port) as client:
-        await client.hello()
-        assert await client.call("Host.getVMList") == []
+async def test_guests_end_with_the_emulator(tmp_path: Path, number: signal.Signals) -> None:
+    with EmulatedHost(tmp_path, sanlock=False, arguments=("--boot-delay", "0")) as host:
+        async with RawClient(host.port) as client:
+            await client.hello()
+            await client.call("VM.create", vmID=VM, vmParams={"xml": bare_xml(VM, "bare")})
+            await client.status_event(VM, "Up")
+            guest = host.guest(VM)
+            await client.call("Sim.guest", vmID=VM, action="hang")  # even one that cannot notice
+        if number is signal.SIGTERM:
+            assert host.stop_emulator() == 0
+        else:
+            host.kill_emulator()
+        wait_until_gone(guest["pid"])
+        host.start_emulator()
+        async with RawClient(host.port) as client:
+            await client.hello()
+            assert await client.call("Host.getVMList") == []
