@@ -182,7 +182,6 @@ def _choice(*choices: str) -> _Kind:
 _FLAG = _Kind("true or false", _flag)
 _PATH = _Kind("an absolute path", _path)
 _HOST = _Kind("a host name or an address", _word)
-_GROUP = _Kind('the name of a group, or ""', lambda value: "" if value == "" else _word(value))
 _URL = _Kind("a URL (http:// or https://) in which only {fqdn} stands in braces", _url_template)
 _MODE = _Kind('permission bits in quotes, "0600" to "0777", the owner may read and write', _file_mode)
 _FOR_ALL = FileMode(0o666)
@@ -238,8 +237,6 @@ class Control:
     """Who may use the agent's socket."""
 
     socket_mode: Annotated[FileMode, _MODE] = _FOR_ALL
-    admin_group: Annotated[str, _GROUP] = ""
-    """"": root and vdsm only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

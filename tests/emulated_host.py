@@ -2,25 +2,34 @@
 
 The test process itself talks to the sanlock daemon of the ``sanlock_host``
 fixture (libsanlock allows one per process); each ``EmulatedHost`` starts another
-one, whose clients are its emulator and the guests of that.
+one, whose clients are child processes: the emulator and its guests, and what
+builds the hosted-engine deployment.
 """
 
 import json
 import os
+import pickle
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ovirt_he_agent.sim import sanlock_daemon
+from ovirt_he_agent.sim import deployment, sanlock_daemon
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
+
+_BUILD = """
+import pickle, sys
+from ovirt_he_agent.sim import deployment
+storage, arguments = pickle.load(sys.stdin.buffer)
+pickle.dump(deployment.build(storage, **arguments), sys.stdout.buffer)
+"""
 
 
 class EmulatedHost:
@@ -33,14 +42,24 @@ class EmulatedHost:
         host_id: int = 1,
         tls: Path | None = None,
         sanlock: bool = True,
+        storage: Path | None = None,
+        deploy: Mapping[str, Any] | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
-        """``arguments`` go to the emulator. ``sanlock`` false: no daemon is reachable."""
+        """``arguments`` go to the emulator. ``sanlock`` false: no daemon is reachable.
+
+        With ``storage`` a deployment is built there first: ``deploy`` are further
+        arguments of ``sim.deployment.build`` (``roots``: of all hosts, this one
+        by default; a second host is then started without ``storage``).
+        """
         self.root = root
         self.host_id = host_id
         self.tls = tls
         self.port = 0
         self.domain_id = ""
+        self._deployment: deployment.Deployment | None = None
+        self._storage = storage
+        self._deploy = {"roots": {host_id: root}, **(deploy or {})}
         self._arguments = tuple(arguments)
         self._daemon = sanlock_daemon.SanlockDaemon(root / "sl", f"host-{host_id}")
         self._with_sanlock = sanlock
@@ -56,15 +75,34 @@ class EmulatedHost:
         assert self._emulator is not None
         return self._emulator.pid
 
+    @property
+    def deployment(self) -> deployment.Deployment:
+        """What was built for ``storage``."""
+        assert self._deployment is not None
+        return self._deployment
+
     def start(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         try:
             if self._with_sanlock:
                 self._daemon.start()
+            if self._storage is not None:
+                self._build(self._storage)
             self.start_emulator()
         except BaseException:
             self.stop()
             raise
+
+    def _build(self, storage: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", _BUILD],
+            env=os.environ | self.environment,
+            input=pickle.dumps((storage, self._deploy)),
+            stdout=subprocess.PIPE,
+            timeout=START_TIMEOUT_S,
+            check=True,
+        )
+        self._deployment = pickle.loads(done.stdout)
 
     def start_emulator(self) -> None:
         """Start it (again, on another port) and wait until it listens."""

@@ -8,10 +8,10 @@ when it ends, with the number of tries between.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ovirt_he_agent.core.model import MonotonicMs
-from ovirt_he_agent.errors import HeAgentError
+from ovirt_he_agent.errors import HeAgentError, Retryable
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,10 @@ class Condition:
     reason: str
     since: MonotonicMs
     next_try: MonotonicMs | None
+
+
+class NotYet(Retryable):
+    """Something that another component brings is not there yet: no failure of this one."""
 
 
 class Component:
@@ -72,6 +76,9 @@ class Component:
     async def _try(self) -> float:
         try:
             await self._work()
+        except NotYet as e:
+            self.condition = replace(self.condition, ok=None, reason=str(e))
+            return RETRY_FIRST_S
         except HeAgentError as e:
             return self._degrade(str(e), type(e))
         except Exception as e:

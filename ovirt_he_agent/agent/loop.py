@@ -16,6 +16,7 @@ from ovirt_he_agent.core.whereabouts import Place
 
 log = logging.getLogger(__name__)
 
+TICK_BUDGET_MS = 500
 _CALM = {Phase.RUNNING, Phase.FROZEN, Phase.LOCAL}
 """Phases in which nothing is about to be decided: look at the calm pace."""
 
@@ -69,17 +70,20 @@ class Agent:
         before = self._state.phase
         decided = decision.decide(self._state, snap, now)
         self._state = decided.state
-        if decided.state.phase is not before:
+        after = decided.state.phase
+        if after is not before:
             log.info(
                 "%s -> %s: %s",
-                before.published,
-                decided.state.phase.published,
+                before.value,
+                after.value,
                 decided.reason,
-                extra={"HE_STATE": decided.state.phase.published, "HE_OLD_STATE": before.published},
+                extra={"HE_PHASE": after.value, "HE_STATE": after.published},
             )
         calm = decided.state.phase in _CALM or decided.verdict.place is Place.ELSEWHERE
         self._observers.alert = not calm
         self._published(report.of(self._deployment, snap, decided, self._observers.conditions, now))
+        if (took_ms := self._clock() - now) > TICK_BUDGET_MS:
+            log.error("a decision took %d ms, its budget is %d ms", took_ms, TICK_BUDGET_MS)
         return decided
 
     def _pause_s(self, decided: decision.Decision) -> float:

@@ -8,19 +8,19 @@ from typing import ClassVar
 
 from ovirt_he_agent.agent import ports
 from ovirt_he_agent.agent.board import Board
-from ovirt_he_agent.agent.component import Component, Condition
+from ovirt_he_agent.agent.component import Component, Condition, NotYet
 from ovirt_he_agent.agent.deployment import HA_LOCKSPACE, Deployment
 from ovirt_he_agent.agent.ha_lease import HaLease
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.agent.storage import Storage
 from ovirt_he_agent.core import snapshot, whereabouts
-from ovirt_he_agent.errors import HeAgentError, Retryable
+from ovirt_he_agent.errors import HeAgentError
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class StorageNotReady(Retryable):
+class StorageNotReady(NotYet):
     msg: ClassVar[str] = "the storage domain's volumes are not prepared yet; see component storage"
 
 
@@ -104,7 +104,7 @@ class Observers:
         board = self._board
         await self._read_local_file()
         board.own_ha_lease = board.own_ha_lease.renewed(await self._ha_lease.look(lockspace), board.clock())
-        self._note_global(await self._world.whiteboard.read_global(path))
+        self._note("global_maintenance", await self._world.whiteboard.read_global(path))
 
     # one method for each component, and what a failure of it does to the evidence
 
@@ -207,29 +207,20 @@ class Observers:
             self._storage_component.poke()
             raise
         board.slots = board.slots.renewed(reading.slots, board.clock())
-        self._note_global(reading.global_maintenance)
-
-    def _note_global(self, flag: ports.Flag) -> None:
-        board = self._board
-        old = board.global_maintenance
-        if flag.value is None:
-            board.global_maintenance = old.failed(flag.reason)
-        else:
-            board.global_maintenance = old.renewed(flag.value, board.clock())
-        if flag.value != old.value:
-            log.info("global maintenance: %s", _word(flag))
-            board.news.set()
+        self._note("global_maintenance", reading.global_maintenance)
 
     async def _read_local_file(self) -> None:
+        self._note("local_maintenance", self._world.local_maintenance.read())
+
+    def _note(self, field: str, flag: ports.Flag) -> None:
+        """Put a maintenance flag on the board; an unknown one lets the old value go on ageing."""
         board = self._board
-        flag = self._world.local_maintenance.read()
-        old = board.local_maintenance
-        if flag.value is None:
-            board.local_maintenance = old.failed(flag.reason)
-        else:
-            board.local_maintenance = old.renewed(flag.value, board.clock())
-        if flag.value != old.value:
-            log.info("local maintenance: %s", _word(flag))
+        old: snapshot.Evidence[bool] = getattr(board, field)
+        new = old.failed(flag.reason) if flag.value is None else old.renewed(flag.value, board.clock())
+        setattr(board, field, new)
+        if (new.value, new.problem) != (old.value, old.problem):
+            word = f"unknown, {flag.reason}" if flag.value is None else "on" if flag.value else "off"
+            log.info("%s: %s", field.replace("_", " "), word)
             board.news.set()
 
     async def _check_definition(self) -> None:
@@ -248,6 +239,7 @@ class Observers:
         board = self._board
         view = board.vm.value
         if view is None or whereabouts.here(view) is not None or self._in_local_maintenance():
+            board.vm_leases.clear()
             return
         refs = board.snapshot().leases()
         for gone in board.vm_leases.keys() - set(refs):
@@ -273,10 +265,6 @@ class Observers:
         view = self._board.vm.value
         if view is not None and whereabouts.here(view) is whereabouts.Place.HERE:
             self._board.probed(await self._world.health.probe())
-
-
-def _word(flag: ports.Flag) -> str:
-    return f"unknown, {flag.reason}" if flag.value is None else "on" if flag.value else "off"
 
 
 _FIELDS: dict[str, tuple[str, ...]] = {

@@ -111,7 +111,7 @@ def of(
         "command": _command(snap.command, now),
         "last_end": _last_end(decided, now),
     }
-    return Report(status, ha_status, f"{line}; {phase.published}: {decided.reason}")
+    return Report(status, ha_status, f"{line}; {phase.value}: {decided.reason}")
 
 
 def _seconds(milliseconds: int) -> float:

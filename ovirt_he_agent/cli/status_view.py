@@ -39,7 +39,8 @@ def _facts(status: dict[str, Any]) -> Table:
     table.add_column(overflow="fold")
     score = status["score"]
     table.add_row(
-        "This host", f"id {status['host_id']}, {status['state']} for {_span(status['phase_since_s'])}"
+        "This host",
+        f"id {status['host_id']}, {status['state'] or status['phase']} for {_span(status['phase_since_s'])}",
     )
     table.add_row("Why", status["reason"])
     penalties = "".join(f" - {p['points']} ({p['name']})" for p in score["penalties"])
@@ -138,6 +139,8 @@ def _leases(leases: dict[str, Any]) -> str:
         domain["acquired"]
     ]
     parts = [f"host id {leases['host_id']['detail']}", f"storage domain {acquired}"]
+    if not leases["vm"]:
+        parts.append("VM leases are read only while the VM is not here")
     for row in leases["vm"]:
         owners = row["owners"]
         who = (

@@ -1,6 +1,6 @@
 """May the VM be started here? Every condition of S1 (decision-core 4), each with what it looked at.
 
-A condition's docstring is its label for people. ``holds`` None means that it
+A condition's docstring is its label for people: what a start needs. ``holds`` None means that it
 cannot be told: evidence is missing, and that is no.
 """
 
@@ -36,21 +36,21 @@ def _known(name: str, off: bool | None, yes: str, no: str, unknown: str) -> Chec
 
 
 def _global_maintenance_is_known_off(s: Scene) -> Check:
-    """global maintenance is known to be off"""
+    """global maintenance known to be off"""
     on = s.snap.global_maintenance.known(s.now, snapshot.GLOBAL_FLAGS_LIMIT_MS)
     why = s.snap.global_maintenance.why_unknown(s.now)
     return _known("global-maintenance-off", None if on is None else not on, "off", "it is on", why)
 
 
 def _local_maintenance_is_known_off(s: Scene) -> Check:
-    """local maintenance is known to be off"""
+    """local maintenance known to be off"""
     on = s.snap.local_maintenance.known(s.now, snapshot.LOCAL_FILE_LIMIT_MS)
     why = s.snap.local_maintenance.why_unknown(s.now)
     return _known("local-maintenance-off", None if on is None else not on, "off", "it is on", why)
 
 
 def _ha_lease_is_held(s: Scene) -> Check:
-    """this host's id in lockspace hosted-engine is held"""
+    """this host's id held in lockspace hosted-engine"""
     lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
     if lease is None:
         return Check("ha-lease-held", None, s.snap.own_ha_lease.why_unknown(s.now))
@@ -58,7 +58,7 @@ def _ha_lease_is_held(s: Scene) -> Check:
 
 
 def _domain_lease_is_acquired(s: Scene) -> Check:
-    """VDSM monitors the storage domain and holds the host id there"""
+    """the storage domain monitored by VDSM, with the host id acquired there"""
     vitals = s.snap.domain.known(s.now, snapshot.DOMAIN_LIMIT_MS)
     if vitals is None:
         return Check("domain-lease-acquired", None, s.snap.domain.why_unknown(s.now))
@@ -70,7 +70,7 @@ def _domain_lease_is_acquired(s: Scene) -> Check:
 
 
 def _definition_carries_leases(s: Scene) -> Check:
-    """a definition is at hand that carries a lease for every exclusive disk"""
+    """a definition with a lease for every exclusive disk"""
     definition = s.snap.definition.known(s.now, snapshot.DEFINITION_LIMIT_MS)
     if definition is None:
         return Check("definition-with-lease", None, s.snap.definition.why_unknown(s.now))
@@ -82,7 +82,7 @@ def _definition_carries_leases(s: Scene) -> Check:
 
 
 def _leases_are_on_leaves(s: Scene) -> Check:
-    """each lease is that of a volume that is the end of its chain now"""
+    """every lease on a volume that is the end of its chain"""
     for ref in s.snap.leases():
         read = s.snap.vm_leases.get(ref, snapshot.Evidence())
         view = read.known(s.now, snapshot.LEASE_OWNERS_LIMIT_MS)
@@ -99,13 +99,13 @@ def _leases_are_on_leaves(s: Scene) -> Check:
 
 
 def _vm_is_nowhere(s: Scene) -> Check:
-    """the VM runs nowhere"""
+    """the VM running nowhere"""
     holds = {Place.NOWHERE: True, Place.UNCLEAR: None}.get(s.verdict.place, False)
     return Check("vm-nowhere", holds, "; ".join(s.verdict.reasons))
 
 
 def _pause_is_over(s: Scene) -> Check:
-    """the pause after the last end or failed try is over"""
+    """the end of the pause after the last end or failed try"""
     left_ms = s.state.not_before - s.now
     if left_ms <= 0:
         return Check("pause-over", True, "no pause")
@@ -114,7 +114,7 @@ def _pause_is_over(s: Scene) -> Check:
 
 
 def _no_command_in_flight(s: Scene) -> Check:
-    """no VM command is in flight"""
+    """the end of the VM command in flight"""
     busy = s.snap.command is not None and s.snap.command.done_at is None
     return Check("no-command-in-flight", not busy, s.snap.command.kind if busy and s.snap.command else "none")
 

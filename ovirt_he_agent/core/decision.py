@@ -57,7 +57,7 @@ class Decision:
 
 def _evidence_is_coming(s: Scene) -> bool:
     """just started: the first evidence is still being gathered (INIT)"""
-    first = (s.snap.vm, s.snap.own_ha_lease, s.snap.slots, s.snap.local_maintenance)
+    first = (s.snap.vm, s.snap.domain, s.snap.own_ha_lease, s.snap.slots, s.snap.local_maintenance)
     if any(read.problem for read in first):
         return False
     return not s.state.has_joined or any(read.at is None for read in first)
@@ -213,7 +213,7 @@ def _reason(s: Scene, rule: Rule, command: VmCommand | None, missing: tuple[str,
             pass
     if _here(s):
         return f"{label}: {'; '.join(s.verdict.reasons)}; engine: {s.engine.detail}"
-    return f"{label}; not started here because {missing[0]}" if missing else label
+    return f"{label}; a start here needs {missing[0]}" if missing else label
 
 
 def _wake_at(s: Scene) -> model.MonotonicMs | None:

@@ -22,8 +22,9 @@ class Phase(enum.StrEnum):
     CUT = "cut"
 
     @property
-    def published(self) -> str:
-        return _PUBLISHED[self]
+    def published(self) -> str | None:
+        """None: in this phase nothing can be published."""
+        return _PUBLISHED.get(self)
 
 
 _PUBLISHED = {
@@ -37,7 +38,6 @@ _PUBLISHED = {
     Phase.FROZEN: "GlobalMaintenance",
     Phase.LOCAL: "LocalMaintenance",
     Phase.BLIND: "UnknownLocalVmState",
-    Phase.CUT: "(cannot publish)",
 }
 
 

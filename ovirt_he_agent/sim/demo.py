@@ -147,7 +147,19 @@ def command(keep: bool, stop: bool) -> None:
         for root in sweep():
             print(f"ended, and removed {root}")
         return
-    asyncio.run(run(keep=keep))
+    asyncio.run(_until_told(keep=keep))
+
+
+async def _until_told(*, keep: bool) -> None:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does: everything is taken down first."""
+    playing = asyncio.current_task()
+    assert playing is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
+    try:
+        await run(keep=keep)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 async def run(*, keep: bool) -> None:
@@ -165,6 +177,8 @@ async def run(*, keep: bool) -> None:
             print(f"--- end of {name}.log ---\n{ground.log_tail(name)}", file=sys.stderr)
         raise
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not cut the clean-up
         if kept:
             ground.keep()
         else:

@@ -14,7 +14,6 @@ import pytest
 
 from ovirt_he_agent.sim import deployment, engine_archives, sanlock_daemon
 from ovirt_he_agent.sim.engine_archives import StoreContent
-from ovirt_he_agent.sim.sanlock_daemon import SanlockDaemon
 from ovirt_he_agent.sim.storage_domain import BLANK_UUID
 from tests.emulated_host import EmulatedHost
 from tests.raw_stomp import RawClient
@@ -27,16 +26,18 @@ POOL = "00000001-0001-0001-0001-000000000001"
 
 
 @pytest.fixture(scope="module")
-def built(sanlock_host: SanlockDaemon, tmp_path_factory: pytest.TempPathFactory) -> deployment.Deployment:
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedHost]:
     base = tmp_path_factory.mktemp("s")
-    return deployment.build(base / "storage", {1: base / "h1"}, mounted=False)
-
-
-@pytest.fixture(scope="module")
-def host(built: deployment.Deployment) -> Iterator[EmulatedHost]:
     # the storage server is not connected: the emulator makes a domain of its own beside it
-    with EmulatedHost(built.roots[1], arguments=("--check-delay", "0.2")) as running:
+    with EmulatedHost(
+        base / "h1", storage=base / "storage", deploy={"mounted": False}, arguments=("--check-delay", "0.2")
+    ) as running:
         yield running
+
+
+@pytest.fixture
+def built(host: EmulatedHost) -> deployment.Deployment:
+    return host.deployment
 
 
 def connection(name: str = deployment.CONNECTION) -> dict[str, Any]:

@@ -187,8 +187,6 @@ WRONG = [
     ("control.socket_mode", "0444", "permission bits in quotes"),
     ("control.socket_mode", "4755", "permission bits in quotes"),
     ("control.socket_mode", "٠٦٦٦", "permission bits in quotes"),
-    ("control.admin_group", "a b", 'the name of a group, or ""'),
-    ("control.admin_group", None, 'the name of a group, or ""'),
     ("logging.level", "INFO", "one of debug, info, warning, error"),
     ("logging.level", ["info"], "one of debug, info, warning, error"),
 ]
@@ -215,7 +213,6 @@ def test_a_wrong_value_is_refused_by_file_option_value_and_what_is_allowed(
         ("sanlock.io_timeout_s", 1, 1),
         ("control.socket_mode", "0660", 0o660),
         ("control.socket_mode", "600", 0o600),
-        ("control.admin_group", "wheel", "wheel"),
         ("logging.level", "debug", "debug"),
     ],
 )

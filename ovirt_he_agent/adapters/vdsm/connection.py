@@ -80,7 +80,7 @@ class Connection:
                     log.warning("%s", e)
                     said = e.reason
             else:
-                log.info("session with VDSM at %s after %d failed tries", self._endpoint, failures)
+                log.info("session with VDSM at %s opened, %d failed tries before", self._endpoint, failures)
                 failures, said = 0, ""
                 await self._live(session)
             pause_s = self._timing.retry_first_s * 2.0 ** min(max(failures - 1, 0), 10)

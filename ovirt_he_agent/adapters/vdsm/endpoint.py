@@ -106,7 +106,8 @@ class Endpoint:
             case socket.gaierror():
                 return VdsmAway(where, f"no address: {error.strerror}", "check the name")
             case ConnectionResetError() | BrokenPipeError():
-                return VdsmAway(where, "the connection was reset", _CHECK_TLS)
+                remedy = _CHECK_TLS if self.tls is None else f"{_CHECK_TLS}; {_RENEW}"
+                return VdsmAway(where, "the connection was reset", remedy)
             case _ if f"[Errno {errno.ECONNREFUSED}]" in str(error):  # of several addresses too
                 return VdsmAway(where, "connection refused", _CHECK_SERVICE)
             case _:

@@ -107,6 +107,8 @@ class Session:
         match frames[0]:
             case stomp.Connected(version="1.2") as connected:
                 self._agree(connected)
+            case stomp.Connected(version=version):
+                raise self._endpoint.foreign(f"it speaks STOMP {version}")
             case stomp.Error(text=text):
                 raise self._endpoint.foreign(f"it refused the session: {text}")
             case other:

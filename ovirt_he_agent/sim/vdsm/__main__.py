@@ -41,7 +41,8 @@ def _parse() -> argparse.Namespace:
     )
     add("--ha-client", type=Path, metavar="DIR", help="holds the package ovirt_hosted_engine_ha")
     add("--io-timeout", type=int, default=1, metavar="S", help="sanlock io timeout of a new storage domain")
-    add("--log", default="WARNING", help="level of the log on standard error")
+    levels = ("DEBUG", "INFO", "WARNING", "ERROR")
+    add("--log", default="WARNING", choices=levels, help="level of the log on standard error")
     return parser.parse_args()
 
 
@@ -79,7 +80,7 @@ async def _run(options: emulator.Options, domain_id: str) -> None:
 def main() -> None:
     arguments = _parse()
     logging.basicConfig(
-        level=arguments.log.upper(),
+        level=arguments.log,
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
