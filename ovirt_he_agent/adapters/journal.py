@@ -4,41 +4,49 @@ A record's facts stand in ``extra`` under names that begin with HE_: they become
 journal fields of that name (man systemd.journal-fields(7)).
 """
 
+import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
 
 PREFIX = "HE_"
+IDENTIFIER = "ovirt-he-agent"
 
 
 class FieldsFormatter(logging.Formatter):
-    """One line: time, level, text, then the record's fields."""
+    """One line: time, level, logger, text, then the record's fields. A traceback follows it."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        fields = " ".join(f"{k}={v}" for k, v in sorted(record.__dict__.items()) if k.startswith(PREFIX))
-        return f"{text}  [{fields}]" if fields else text
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        line = super().formatMessage(record).replace("\n", "\\n")
+        facts = [(key, value) for key, value in record.__dict__.items() if key.startswith(PREFIX)]
+        return " ".join([line, *(f"{key}={_shown(value)}" for key, value in sorted(facts))])
 
 
-def _to_journal(environ: Mapping[str, str]) -> bool:
+def _shown(value: object) -> str:
+    """Quoted where a reader could not tell where it ends."""
+    text = str(value)
+    return text if text and text.isprintable() and not set(text) & set(" \"'=") else json.dumps(text)
+
+
+def _to_journal() -> bool:
     """Whether stderr is the journal's own stream (JOURNAL_STREAM is device:inode of it)."""
     try:
         seen = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):
         return False
-    return environ.get("JOURNAL_STREAM") == f"{seen.st_dev}:{seen.st_ino}"
+    return os.environ.get("JOURNAL_STREAM") == f"{seen.st_dev}:{seen.st_ino}"
 
 
-def handler(environ: Mapping[str, str] = os.environ) -> logging.Handler:
+def handler() -> logging.Handler:
     """The handler that fits the place where stderr goes."""
-    if _to_journal(environ):
+    if _to_journal():
         try:
             import systemd.journal as binding
         except ImportError:
             pass  # stderr reaches the journal as well, only without fields
         else:
-            journal_handler: logging.Handler = binding.JournalHandler(SYSLOG_IDENTIFIER="ovirt-he-agent")
+            journal_handler: logging.Handler = binding.JournalHandler(SYSLOG_IDENTIFIER=IDENTIFIER)
+            journal_handler.setFormatter(logging.Formatter("%(message)s"))  # the rest are fields
             return journal_handler
     stderr = logging.StreamHandler()
     stderr.setFormatter(FieldsFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
