@@ -34,7 +34,7 @@ class Board:
     vm_leases: dict[snapshot.LeaseRef, Evidence[snapshot.LeaseView]] = field(default_factory=dict)
     probes: tuple[model.HealthProbe, ...] = ()
     command: snapshot.Command | None = None
-    _newest_event: int = -1
+    _newest: model.VmReport | None = None
 
     def snapshot(self) -> snapshot.Snapshot:
         return snapshot.Snapshot(
@@ -62,9 +62,9 @@ class Board:
         """
         old = self.vm.value.report if self.vm.value else None
         if report is not None:
-            if report.event_time < self._newest_event:
+            if self._newest is not None and model.newer(self._newest, report):
                 return False
-            self._newest_event = report.event_time
+            self._newest = report
         changed = self.vm.value is None or ((report.status, report.exit_reason) if report else None) != (
             (old.status, old.exit_reason) if old else None
         )
