@@ -8,12 +8,47 @@ All calls block: run them in a ``blocking.Worker``.
 import errno
 import mmap
 import os
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 BLOCK = 4096
 """Alignment that serves both 512 and 4096 byte sectors, in bytes."""
+
+_HUGE_PAGE = 2 << 20
+_LARGE_READ = 256 << 10
+
+
+def _buffer(size: int) -> memoryview:
+    """Page-aligned memory of at least ``size`` bytes.
+
+    Large ones lie in huge pages where the system has them. The pages of a read
+    are pinned and described to the disk one by one: 1 MiB in huge pages is one
+    piece instead of 256, which took half the wall time and a third of the CPU
+    time (bench/ovf_store.py). Where a mapping starts is up to the system, but
+    the one huge page that it may cut short at each end is left outside.
+    """
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    if size < _LARGE_READ:
+        return memoryview(mmap.mmap(-1, size, flags=private))
+    space = mmap.mmap(-1, size + 2 * _HUGE_PAGE, flags=private)
+    try:
+        space.madvise(mmap.MADV_HUGEPAGE)
+    except OSError as e:
+        if e.errno != errno.EINVAL:  # a kernel without huge pages
+            raise
+    return memoryview(space)[_HUGE_PAGE : _HUGE_PAGE + size]
+
+
+_scratch = threading.local()
+"""One block per thread, for reads that are copied at once."""
+
+
+def _aligned(length: int, offset: int) -> int:
+    """Bytes of the whole blocks around ``length`` bytes at ``offset``."""
+    wanted = offset % BLOCK + length
+    return wanted + -wanted % BLOCK
 
 
 class DirectFile:
@@ -30,43 +65,50 @@ class DirectFile:
                 raise
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             self.direct = False
-        self._buffer: mmap.mmap | None = None
+        self._buffer = memoryview(b"")
 
     def size(self) -> int:
         """Bytes in the volume now (a file domain's volume shrinks and grows during an update)."""
         return os.lseek(self._fd, 0, os.SEEK_END)
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Up to ``length`` bytes from ``offset``; fewer only at the end of the volume.
+        """Up to ``length`` bytes from ``offset``; fewer only at the end of the volume."""
+        if length + offset % BLOCK > BLOCK:
+            return bytes(self.view(length, offset))
+        if not hasattr(_scratch, "block"):  # a mapping of its own costs as much as a small read
+            _scratch.block = _buffer(BLOCK)
+        return bytes(self._fill(_scratch.block, length, offset))
+
+    def view(self, length: int, offset: int) -> memoryview:
+        """As ``pread``, but without a copy: what it shows changes with the next read.
 
         Any offset and length will do; the read itself is aligned to ``BLOCK``. Raises ``OSError``.
         """
+        aligned = _aligned(length, offset)
+        if len(self._buffer) < aligned:
+            self._buffer = _buffer(aligned)  # whoever still has a view of the old one keeps that alive
+        return self._fill(self._buffer, length, offset)
+
+    def _fill(self, buffer: memoryview, length: int, offset: int) -> memoryview:
         if length <= 0:
-            return b""
+            return memoryview(b"")
         start = offset - offset % BLOCK
         wanted = offset - start + length
-        aligned = wanted + -wanted % BLOCK
-        if self._buffer is None or len(self._buffer) < aligned:
-            if self._buffer is not None:
-                self._buffer.close()
-            self._buffer = mmap.mmap(-1, aligned)  # anonymous: page-aligned
+        aligned = _aligned(length, offset)
         if not self.direct:
             os.posix_fadvise(self._fd, start, aligned, os.POSIX_FADV_DONTNEED)
         done = 0
-        with memoryview(self._buffer) as view:
-            while done < wanted:
-                got = os.preadv(self._fd, [view[done:aligned]], start + done)
-                if got == 0:
-                    break
-                done += got
-                if done % BLOCK:  # a direct read is short only at the end
-                    break
-            return bytes(view[offset - start : min(done, wanted)])
+        while done < wanted:
+            got = os.preadv(self._fd, [buffer[done:aligned]], start + done)
+            if got == 0:
+                break
+            done += got
+            if done % BLOCK:  # a direct read is short only at the end
+                break
+        return buffer[offset - start : min(done, wanted)].toreadonly()
 
     def close(self) -> None:
-        if self._buffer is not None:
-            self._buffer.close()
-            self._buffer = None
+        self._buffer = memoryview(b"")
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

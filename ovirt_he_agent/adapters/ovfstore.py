@@ -106,7 +106,9 @@ class NoStore(Retryable):
 
     domain_id: str
     volumes: int
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...]
+    unanswered: tuple[Retryable, ...]
+    """What VDSM could not be asked about: a store may be among it."""
     msg: ClassVar[str] = (
         "storage domain {self.domain_id} has no OVF_STORE among its {self.volumes} volumes{self.others}; the "
         "engine creates it within an hour after it has taken the domain over: see in the engine that the "
@@ -115,7 +117,10 @@ class NoStore(Retryable):
 
     @property
     def others(self) -> str:
-        return "".join(f"; volume {c.volume_id}: {c.verdict}" for c in self.candidates)
+        told = [f"; volume {c.volume_id}: {c.verdict}" for c in self.candidates]
+        if self.unanswered:
+            told.append(f"; {len(self.unanswered)} could not be asked about: {self.unanswered[0]}")
+        return "".join(told)
 
 
 @dataclass(eq=False)
@@ -179,7 +184,7 @@ def read_content(
     try:
         with open_volume(path) as volume:
             return stored.read(
-                lambda offset, length: volume.pread(length, offset), volume.size(), vm_id, size_bytes
+                lambda offset, length: volume.view(length, offset), volume.size(), vm_id, size_bytes
             )
     except OSError as e:
         raise StoreUnreadable(path, e.strerror or str(e)) from e
@@ -215,9 +220,9 @@ class _Store:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Taken:
-    """The store that counts, and out of which ones it was taken."""
+    """The store that counts, and out of which ones it was taken; only ``reading`` is renewed."""
 
     stores: list[_Store]
     store: _Store
@@ -290,8 +295,8 @@ class OvfStore:
         return seen == before.content.fingerprint
 
     def _confirmed(self, before: _Taken) -> _Taken:
-        reading = dataclasses.replace(before.reading, checked_ms=self._clock(), changed=False)
-        return dataclasses.replace(before, reading=reading)
+        before.reading = dataclasses.replace(before.reading, checked_ms=self._clock(), changed=False)
+        return before
 
     def _worker(self, volume_id: str) -> Worker:
         if volume_id not in self._workers:
@@ -308,9 +313,7 @@ class OvfStore:
         return await self._search_once(before)
 
     async def _search_once(self, before: _Taken | None) -> _Taken:
-        stores, verdicts, volumes = await self._scan()
-        if not stores:
-            raise NoStore(self._domain_id, volumes, tuple(verdicts))
+        stores, verdicts = await self._scan()
         if (
             before is not None
             and before.reading.settled
@@ -323,7 +326,7 @@ class OvfStore:
         failures: list[Retryable] = []
         for store in stores:
             if good and not store.description.rivals(good[0][0].description):
-                verdicts.append(store.candidate("not read: a newer one is good"))
+                verdicts.append(store.candidate("not read: a better one is good"))
                 continue
             try:
                 good.append((store, *await self._read(store)))
@@ -344,10 +347,10 @@ class OvfStore:
             verdicts.append(store.candidate(f"{verdict} (generation {its_content.identity.generation})"))
         return self._take(stores, best, path, content, tuple(verdicts), before)
 
-    async def _scan(self) -> tuple[list[_Store], list[Candidate], int]:
-        """The stores of this domain, best first; verdicts on the others; the number of volumes."""
+    async def _scan(self) -> tuple[list[_Store], list[Candidate]]:
+        """The stores of this domain, best first, and verdicts on others; raises ``NoStore``."""
         self._scanned_ms = self._clock()
-        infos = await self._infos()
+        infos, unanswered = await self._infos()
         stores: list[_Store] = []
         verdicts: list[Candidate] = []
         for info in infos:
@@ -363,10 +366,12 @@ class OvfStore:
             else:
                 stores.append(store)
         stores.sort(key=lambda store: (*store.description.preference, store.volume_id))
-        return stores, verdicts, len(infos)
+        if not stores:
+            raise NoStore(self._domain_id, len(infos), tuple(verdicts), tuple(unanswered))
+        return stores, verdicts
 
-    async def _infos(self) -> list[model.VolumeInfo]:
-        """Of every volume that VDSM can tell about; raises only if it can tell about none."""
+    async def _infos(self) -> tuple[list[model.VolumeInfo], list[Retryable]]:
+        """Of every volume that VDSM can tell about, and its errors; raises if it can tell about none."""
         infos: list[model.VolumeInfo] = []
         failures: list[Retryable] = []
         turn = asyncio.Semaphore(CONCURRENT_CALLS)
@@ -385,7 +390,7 @@ class OvfStore:
                 group.create_task(ask(image_id))
         if failures and not infos:
             raise failures[0]
-        return infos
+        return infos, failures
 
     async def _prepare(self, store: _Store) -> Path:
         return await self._catalog.prepare_image(self._domain_id, store.image_id, store.volume_id)

@@ -53,19 +53,17 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print one J
 @_json_option
 def list_entries(file: Path, as_json: bool) -> int:
     """List what is in FILE; exit 1 if it is damaged."""
-    entries: list[dict[str, Any]] = []
     damage: list[str] = []
+    entries: list[dict[str, Any]] = []
     with ovf_file.opened(file) as opened:
-        if opened.is_store:
-            for found in _survey(opened, damage):
-                entries.append(_listed(found, damage))
-        else:
-            data = opened.document()
-            entries.append(_record(file.name, len(data), None) | _identified(document.identify(data)))
+        for entry in _entries(opened, damage):
+            if as_json:
+                entries.append(entry)
+            else:
+                _print(_line(entry))
     if as_json:
         _print_json({"entries": entries, "damage": damage})
     else:
-        _print_table(entries)
         _complain(file, damage)
     return ExitCode.FAILED if damage else ExitCode.DONE
 
@@ -177,6 +175,15 @@ def _survey(opened: ovf_file.OvfFile, damage: list[str]) -> Iterator[archive.Fou
         damage.append(str(e))
 
 
+def _entries(opened: ovf_file.OvfFile, damage: list[str]) -> Iterator[dict[str, Any]]:
+    if not opened.is_store:
+        data = opened.document()
+        yield _record(opened.path.name, len(data), None) | _identified(document.identify(data))
+        return
+    for found in _survey(opened, damage):
+        yield _listed(found, damage)
+
+
 def _listed(found: archive.Found, damage: list[str]) -> dict[str, Any]:
     entry = found.entry
     record = _record(entry.name, entry.size, ovf_file.utc(entry.mtime))
@@ -244,17 +251,13 @@ def _print_json(value: object) -> None:
     _print(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def _print_table(entries: list[dict[str, Any]]) -> None:
-    # Imported here: `ovf show` needs no tables and is to be quick.
-    from rich import console, table
-
-    grid = table.Table.grid(padding=(0, 2))
-    for justify in ("left", "right", "left", "left", "right", "left"):
-        grid.add_column(justify=justify, no_wrap=True)
-    for entry in entries:
-        shown = [entry[key] for key in ("name", "size", "mtime", "kind", "generation", "vm_name")]
-        grid.add_row(*("-" if value is None else app.one_line(str(value)) for value in shown))
-    console.Console(markup=False, highlight=False, emoji=False, width=500).print(grid)
+def _line(entry: dict[str, Any]) -> str:
+    """Columns as wide as the names and sizes that engines write."""
+    name, generation = app.one_line(entry["vm_name"] or ""), entry["generation"]
+    return (
+        f"{app.one_line(entry['name']):<40}  {entry['size']:>9}  {entry['mtime'] or '-':<20}  "
+        f"{entry['kind']:<8}  {'-' if generation is None else generation:>10}  {name}"
+    ).rstrip()
 
 
 def _complain(file: Path, damage: list[str]) -> None:

@@ -45,8 +45,8 @@ class OvfFile:
         """All entries of a store; see ``archive.survey``."""
         return archive.survey(self._read, self.volume.size())
 
-    def _read(self, offset: int, length: int) -> bytes:
-        return self.volume.pread(length, offset)
+    def _read(self, offset: int, length: int) -> memoryview:
+        return self.volume.view(length, offset)
 
 
 @contextlib.contextmanager

@@ -33,11 +33,11 @@ def read(read_at: archive.Read, volume_bytes: int, vm_id: str, size_bytes: int |
     """
     first_block = b""
 
-    def watched(offset: int, length: int) -> bytes:
+    def watched(offset: int, length: int) -> bytes | memoryview:
         nonlocal first_block
         data = read_at(offset, length)
         if offset == 0:
-            first_block = data[:FINGERPRINT_BYTES]
+            first_block = bytes(data[:FINGERPRINT_BYTES])
         return data
 
     limit = volume_bytes if size_bytes is None else min(volume_bytes, size_bytes)

@@ -31,6 +31,7 @@ def test_any_piece_is_read_whatever_its_alignment(volume: Path, offset: int, len
     with DirectFile(volume) as file:
         assert file.direct
         assert file.pread(length, offset) == CONTENT[offset : offset + length]
+        assert bytes(file.view(length, offset)) == CONTENT[offset : offset + length]
 
 
 @pytest.mark.real("direct-io")
@@ -40,6 +41,33 @@ def test_both_sector_sizes_are_served_by_one_open_file(volume: Path, alignment: 
         for offset in range(0, SIZE, alignment):
             assert file.pread(alignment, offset) == CONTENT[offset : offset + alignment]
         assert file.size() == SIZE
+
+
+@pytest.mark.real("direct-io")
+def test_large_read_is_whole(tmp_path: Path) -> None:
+    content = bytes(range(251)) * 20_000
+    (tmp_path / "volume").write_bytes(content)
+    with DirectFile(tmp_path / "volume") as file:
+        assert file.view(len(content), 0) == content
+        assert file.view(3 << 20, 1 << 20) == content[1 << 20 : 4 << 20]
+
+
+@pytest.mark.real("direct-io")
+def test_view_can_outlive_its_file_and_cannot_be_written(volume: Path) -> None:
+    file = DirectFile(volume)
+    view = file.view(100, 10)
+    file.view(10_000, 0)  # a larger buffer
+    file.close()
+    assert bytes(view) == CONTENT[10:110]
+    assert view.readonly
+
+
+@pytest.mark.real("direct-io")
+def test_small_reads_of_two_files_in_one_thread_do_not_mix(volume: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"o" * 4096)
+    with DirectFile(volume) as one, DirectFile(tmp_path / "other") as other:
+        first, second = one.pread(16, 0), other.pread(16, 0)
+    assert (first, second) == (CONTENT[:16], b"o" * 16)
 
 
 @pytest.mark.real("direct-io")

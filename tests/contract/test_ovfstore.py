@@ -97,9 +97,9 @@ class CountedFile(directio.DirectFile):
 
     reads: ClassVar[list[tuple[str, int, int]]] = []
 
-    def pread(self, length: int, offset: int) -> bytes:
+    def _fill(self, buffer: memoryview, length: int, offset: int) -> memoryview:
         CountedFile.reads.append((self.path.name, offset, length))
-        return super().pread(length, offset)
+        return super()._fill(buffer, length, offset)
 
 
 class Clock:
@@ -187,7 +187,7 @@ async def test_newer_of_two_stores_is_taken_wherever_it_is_listed(
         reading = await store.check()
         store.close()
         assert (reading.volume_id, reading.generation) == (new, 13)
-        assert verdicts(reading)[old] == "not read: a newer one is good"
+        assert verdicts(reading)[old] == "not read: a better one is good"
 
 
 async def test_store_being_written_is_passed_over(
@@ -369,6 +369,9 @@ async def test_volume_that_cannot_be_asked_about_hides_no_other(
 
     catalog.when_asked = refuse
     assert (await store.check()).volume_id == "vol-a"
+    catalog.put("vol-a", b"", "an ordinary disk")
+    with pytest.raises(ovfstore.NoStore, match="1 could not be asked about: VDSM does not answer"):
+        await store.check()
 
 
 # Changes
