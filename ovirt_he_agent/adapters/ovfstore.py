@@ -294,6 +294,16 @@ class OvfStore:
             return False
         return seen == before.content.fingerprint
 
+    async def _still_holds(self, before: _Taken) -> bool:
+        """After a scan without news: the settled store is where it was, and as it was."""
+        if not before.reading.settled:
+            return False
+        try:
+            path = await self._prepare(before.store)
+        except Retryable:
+            return False  # the search goes on with all stores and says why this one is out
+        return path == before.reading.path and await self._is_unchanged(before)
+
     def _confirmed(self, before: _Taken) -> _Taken:
         before.reading = dataclasses.replace(before.reading, checked_ms=self._clock(), changed=False)
         return before
@@ -314,13 +324,7 @@ class OvfStore:
 
     async def _search_once(self, before: _Taken | None) -> _Taken:
         stores, verdicts = await self._scan()
-        if (
-            before is not None
-            and before.reading.settled
-            and before.stores == stores
-            and await self._prepare(before.store) == before.reading.path
-            and await self._is_unchanged(before)
-        ):
+        if before is not None and before.stores == stores and await self._still_holds(before):
             return self._confirmed(before)
         good: list[tuple[_Store, Path, stored.Content]] = []
         failures: list[Retryable] = []

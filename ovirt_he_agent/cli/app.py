@@ -79,8 +79,10 @@ def _mapped(command: Callable[[], Any]) -> int:
         return INTERRUPTED
     except OSError as e:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again at exit
-        if not isinstance(e, BrokenPipeError):  # else whoever read our output has had enough
-            complain(f"{e.filename or 'the output'}: {e.strerror}; make room or write elsewhere")
+        if e.filename is not None:
+            complain(f"{e.filename}: {e.strerror}; check the path and its permissions")
+        elif not isinstance(e, BrokenPipeError):  # else whoever read our output has had enough
+            complain(f"the output cannot be written: {e.strerror}; make room or write elsewhere")
         return ExitCode.FAILED
     return code if isinstance(code, int) else ExitCode.DONE
 

@@ -120,9 +120,9 @@ def check(file: Path, as_json: bool) -> int:
     else:
         kind = "OVF_STORE" if opened.is_store else "OVF document"
         state = f"damaged in {len(report.damage)} places" if report.damage else "good"
-        _print(f"{file}: {kind}, VMs: {report.vms}, templates: {report.templates}: {state}")
+        _print(app.one_line(f"{file}: {kind}, VMs: {report.vms}, templates: {report.templates}: {state}"))
         for warning in report.warnings:
-            _print(f"warning: {warning}")
+            _print(app.one_line(f"warning: {warning}"))
         _complain(file, report.damage)
     return ExitCode.FAILED if report.damage else ExitCode.DONE
 
@@ -229,9 +229,12 @@ def _identified(identity: document.Identity) -> dict[str, Any]:
 
 def _only_vm(opened: ovf_file.OvfFile) -> str:
     """The id in the name of the only document of a store."""
-    names = [found.entry.name for found in opened.survey() if found.entry.name.endswith(".ovf")]
+    damage: list[str] = []
+    names = [found.entry.name for found in _survey(opened, damage) if found.entry.name.endswith(".ovf")]
     if len(names) == 1:
         return names[0].removesuffix(".ovf")
+    if not names and damage:
+        raise ovf_file.BadFile(opened.path, damage[0])
     if not names:
         raise ovf_file.BadFile(
             opened.path, "there is no OVF in it; give the OVF_STORE of the VM's storage domain"

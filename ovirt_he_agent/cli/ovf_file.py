@@ -25,25 +25,28 @@ class BadFile(BadInput):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvfFile:
-    """A file opened for reading."""
+    """A file opened for reading. Its methods raise ``BadFile``."""
 
     path: Path
     volume: directio.DirectFile
     is_store: bool
 
     def document(self) -> bytes:
-        """The whole file, which is a document. Raises ``problems.BadDocument`` if it is too large for one."""
-        if self.volume.size() > safe_xml.MAX_BYTES:
-            raise problems.Hostile(f"the document is larger than {safe_xml.MAX_BYTES >> 20} MiB")
-        return self.volume.pread(safe_xml.MAX_BYTES, 0)
+        """The whole file, which is a document."""
+        with _named(self.path):
+            if self.volume.size() > safe_xml.MAX_BYTES:
+                raise problems.Hostile(f"the document is larger than {safe_xml.MAX_BYTES >> 20} MiB")
+            return self.volume.pread(safe_xml.MAX_BYTES, 0)
 
     def document_of(self, vm_id: str) -> bytes:
-        """One VM's document in a store. Raises ``archive.BadArchive``."""
-        return stored.read(self._read, self.volume.size(), vm_id, None).data
+        """One VM's document in a store."""
+        with _named(self.path):
+            return stored.read(self._read, self.volume.size(), vm_id, None).data
 
     def survey(self) -> Iterator[archive.Found]:
-        """All entries of a store; see ``archive.survey``."""
-        return archive.survey(self._read, self.volume.size())
+        """All entries of a store; raises ``archive.Damaged`` as ``archive.survey`` does."""
+        with _named(self.path, but=archive.Damaged):
+            yield from archive.survey(self._read, self.volume.size())
 
     def _read(self, offset: int, length: int) -> memoryview:
         return self.volume.view(length, offset)
@@ -51,16 +54,31 @@ class OvfFile:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[OvfFile]:
-    """``path`` for reading; what goes wrong with it inside the block ends in a ``BadFile`` that names it."""
-    try:
+    """``path`` for reading. A document that is refused inside the block ends in a ``BadFile`` too."""
+    with _named(path):
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
             raise BadFile(path, "neither a file nor a block device; give an OVF document or an OVF_STORE")
-        with directio.DirectFile(path) as volume:
-            yield OvfFile(path=path, volume=volume, is_store=_is_store(path, volume))
+        volume = directio.DirectFile(path)
+    with volume:
+        with _named(path):
+            is_store = _is_store(path, volume)
+        try:
+            yield OvfFile(path=path, volume=volume, is_store=is_store)
+        except problems.BadDocument as e:
+            raise BadFile(path, str(e)) from e
+
+
+@contextlib.contextmanager
+def _named(path: Path, *, but: type[Exception] | None = None) -> Iterator[None]:
+    """Errors of reading ``path`` get its name; those of writing our output are not inside."""
+    try:
+        yield
     except OSError as e:
         raise BadFile(path, f"cannot be read: {e.strerror or e}; check the path and its permissions") from e
     except (archive.BadArchive, problems.BadDocument) as e:
+        if but is not None and isinstance(e, but):
+            raise
         raise BadFile(path, str(e)) from e
 
 

@@ -51,6 +51,7 @@ class DirectoryCatalog:
         self.calls: list[str] = []
         self.away = False
         self.prepared_at: dict[str, Path] = {}
+        self.unprepared: set[str] = set()
         self.when_asked: Callable[[str], None] = lambda volume_id: None
 
     def put(self, volume_id: str, content: bytes, description: str) -> Path:
@@ -89,6 +90,8 @@ class DirectoryCatalog:
 
     async def prepare_image(self, domain_id: str, image_id: str, volume_id: str) -> Path:
         self._ask("prepare_image")
+        if volume_id in self.unprepared:
+            raise VdsmAway
         return self.prepared_at.get(volume_id, self.root / image_id / volume_id)
 
 
@@ -464,6 +467,19 @@ async def test_rescan_without_news_reads_one_small_block(
     reading = await store.check()
     assert len(CountedFile.reads) == 1
     assert (reading.settled, reading.changed, reading.read_ms) == (True, False, settled.read_ms)
+
+
+async def test_settled_store_that_is_gone_at_a_rescan_gives_way_to_the_other(
+    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+) -> None:
+    catalog.put("vol-a", archive(document(13)), described())
+    catalog.put("vol-b", archive(document(12)), described(last=DAY["old"]))
+    await settle(store, clock)
+    catalog.unprepared.add("vol-a")
+    clock.ms += ovfstore.RESCAN_MS
+    reading = await store.check()
+    assert (reading.volume_id, reading.older_than) == ("vol-b", 13)
+    assert verdicts(reading)["vol-a"] == "VDSM does not answer"
 
 
 async def test_update_that_runs_during_the_read_is_noticed_and_the_read_repeated(

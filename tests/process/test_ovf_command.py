@@ -255,9 +255,9 @@ def test_version_and_help_are_answered() -> None:
 def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     documents = {f"{n:08d}-0000-4000-8000-000000000000.ovf": golden_ovf.data(S01) for n in range(2000)}
     (tmp_path / "store").write_bytes(golden_ovf.tar(documents))
-    for verb in ("list", "check"):
+    for arguments in (["list"], ["list", "--json"], ["check", "--json"]):
         with subprocess.Popen(
-            command("ovf", verb, "--json", tmp_path / "store"),
+            command("ovf", *arguments, tmp_path / "store"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=ENVIRONMENT,
