@@ -32,7 +32,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from ovirt_he_agent import directio  # noqa: E402 the repository's own, without an installation
-from ovirt_he_agent.adapters import ovfstore  # noqa: E402
+from ovirt_he_agent.adapters.ovfstore import search  # noqa: E402
 from ovirt_he_agent.core import model  # noqa: E402
 
 SAMPLE = REPOSITORY / "tests/golden/ovf/s02-v42-engine-xml-with-lease.ovf"
@@ -156,14 +156,14 @@ class Ours:
 
     def __init__(self, path: Path, archive_bytes: int) -> None:
         self.now_ms = 0
-        self.store = ovfstore.OvfStore(
+        self.store = search.OvfStore(
             Catalog(path, archive_bytes),
             domain_id=DOMAIN_ID,
             vm_id=VM_ID,
             clock=lambda: model.MonotonicMs(self.now_ms),
         )
 
-    async def check(self) -> tuple[Cost, ovfstore.StoreReading]:
+    async def check(self) -> tuple[Cost, search.StoreReading]:
         cpu, start = cpu_s(), time.perf_counter()
         reading = await self.store.check()
         return Cost(time.perf_counter() - start, cpu_s() - cpu), reading
@@ -201,7 +201,7 @@ async def measure(path: Path, archive_bytes: int, rounds: int) -> bool:
         cost, reading = await ours.check()
         costs.first.append(cost)
         assert reading.document == out
-        ours.now_ms += ovfstore.SETTLE_MS
+        ours.now_ms += search.SETTLE_MS
         _, reading = await ours.check()
         assert reading.settled
         for _ in range(UNCHANGED_CHECKS):

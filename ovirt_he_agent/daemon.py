@@ -18,8 +18,9 @@ from typing import Protocol
 import click
 
 from ovirt_he_agent import config
-from ovirt_he_agent.adapters import hosted_engine_conf, journal, leases, ovfstore, systemd, volumes
+from ovirt_he_agent.adapters import hosted_engine_conf, journal, leases, systemd, volumes
 from ovirt_he_agent.adapters.monitors import liveliness
+from ovirt_he_agent.adapters.ovfstore import search
 from ovirt_he_agent.adapters.vdsm import endpoint, verbs
 from ovirt_he_agent.agent import definitions, loop, observers, report, settings, supervisor
 from ovirt_he_agent.agent.deployment import Deployment, VolumeRef
@@ -102,7 +103,7 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
     vdsm = verbs.Vdsm(endpoint.of(options.vdsm))
 
     async def run_agent(deployment: Deployment) -> None:
-        store = ovfstore.OvfStore(vdsm, domain_id=deployment.domain_id, vm_id=deployment.vm_id, clock=clock)
+        store = search.OvfStore(vdsm, domain_id=deployment.domain_id, vm_id=deployment.vm_id, clock=clock)
         whiteboard = volumes.Whiteboard(clock=clock, timeout_s=options.storage.read_timeout_s)
         url = options.engine.health_url.format(fqdn=configuration.fqdn)
         page = liveliness.HealthPage(url, timeout_s=options.engine.probe_timeout_s, clock=clock)

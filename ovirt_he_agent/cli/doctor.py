@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import click
 
 from ovirt_he_agent import config
-from ovirt_he_agent.adapters import hosted_engine_conf, leases, ovfstore, volumes
+from ovirt_he_agent.adapters import hosted_engine_conf, leases, volumes
+from ovirt_he_agent.adapters.ovfstore import search
 from ovirt_he_agent.adapters.vdsm import endpoint, verbs
 from ovirt_he_agent.agent import definitions
 from ovirt_he_agent.agent.deployment import HA_LOCKSPACE
@@ -218,7 +219,7 @@ class _Host:
 
     async def _definition(self) -> str:
         conf, vdsm = self._deployed(), self._client()
-        store = ovfstore.OvfStore(vdsm, domain_id=conf.domain_id, vm_id=conf.vm_id, clock=_clock)
+        store = search.OvfStore(vdsm, domain_id=conf.domain_id, vm_id=conf.vm_id, clock=_clock)
         with contextlib.closing(store):
             found = await definitions.Definitions(store).current()
         facts = found.facts

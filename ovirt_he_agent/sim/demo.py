@@ -28,7 +28,7 @@ import yaml
 
 import ovirt_he_agent
 from ovirt_he_agent import config
-from ovirt_he_agent.adapters import ovfstore
+from ovirt_he_agent.adapters.ovfstore import one_store
 from ovirt_he_agent.adapters.vdsm import client, endpoint
 from ovirt_he_agent.blocking import Worker
 from ovirt_he_agent.errors import HeAgentError
@@ -203,8 +203,8 @@ async def _play(ground: Playground, web: aiohttp.ClientSession, story: Story) ->
     )
     async with client.Client(endpoint.Endpoint(host="127.0.0.1", port=port, tls=files)) as wire:
         host = Host(ground, wire, web, deployed, guest_port, paths, sanlock.environment)
-        content = ovfstore.read_content(deployed.path(deployed.stores[0]), deployed.vm_id)
-        host.newest_sha256 = hashlib.sha256(content.data).hexdigest()
+        newest = one_store.read(deployed.path(deployed.stores[0]), deployed.vm_id)
+        host.newest_sha256 = hashlib.sha256(newest.data).hexdigest()
         await host.vdsm("Host.ping2")
         story.tell(f"VDSM (emulated) listens on 127.0.0.1:{port}, TLS with client certificates")
         _start_agent(host)

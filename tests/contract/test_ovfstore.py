@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 
 from ovirt_he_agent import directio
-from ovirt_he_agent.adapters import ovfstore
+from ovirt_he_agent.adapters.ovfstore import failures, one_store, search
 from ovirt_he_agent.core import model
 from ovirt_he_agent.errors import Retryable
 from tests import golden_ovf
@@ -127,8 +127,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(catalog: DirectoryCatalog, clock: Clock) -> AsyncIterator[ovfstore.OvfStore]:
-    store = ovfstore.OvfStore(catalog, domain_id=DOMAIN, vm_id=S02_VM, clock=clock, open_volume=CountedFile)
+async def store(catalog: DirectoryCatalog, clock: Clock) -> AsyncIterator[search.OvfStore]:
+    store = search.OvfStore(catalog, domain_id=DOMAIN, vm_id=S02_VM, clock=clock, open_volume=CountedFile)
     yield store
     store.close()
 
@@ -157,7 +157,7 @@ def on_block_storage(content: bytes) -> bytes:
     return content + stale + bytes(-(len(content) + len(stale)) % 4096)
 
 
-def verdicts(reading: ovfstore.StoreReading | ovfstore.NoGoodStore | ovfstore.NoStore) -> dict[str, str]:
+def verdicts(reading: search.StoreReading | failures.NoGoodStore | failures.NoStore) -> dict[str, str]:
     return {candidate.volume_id: candidate.verdict for candidate in reading.candidates}
 
 
@@ -165,7 +165,7 @@ def verdicts(reading: ovfstore.StoreReading | ovfstore.NoGoodStore | ovfstore.No
 
 
 async def test_only_store_is_read_past_the_page_cache(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     path = catalog.put("vol-a", on_block_storage(archive(document())), described())
     with CountedFile(path) as volume:
@@ -186,16 +186,14 @@ async def test_newer_of_two_stores_is_taken_wherever_it_is_listed(
     for new, old in (("vol-a", "vol-b"), ("vol-b", "vol-a")):
         catalog.put(new, archive(document(13)), described(last=DAY["new"]))
         catalog.put(old, archive(document(12)), described(last=DAY["old"]))
-        store = ovfstore.OvfStore(catalog, domain_id=DOMAIN, vm_id=S02_VM, clock=clock)
+        store = search.OvfStore(catalog, domain_id=DOMAIN, vm_id=S02_VM, clock=clock)
         reading = await store.check()
         store.close()
         assert (reading.volume_id, reading.generation) == (new, 13)
         assert verdicts(reading)[old] == "not read: a better one is good"
 
 
-async def test_store_being_written_is_passed_over(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
-) -> None:
+async def test_store_being_written_is_passed_over(catalog: DirectoryCatalog, store: search.OvfStore) -> None:
     catalog.put("vol-a", archive(document(13)), described(updated=False, last=DAY["new"]))
     catalog.put("vol-b", archive(document(12)), described(last=DAY["old"]))
     reading = await store.check()
@@ -203,17 +201,17 @@ async def test_store_being_written_is_passed_over(
 
 
 async def test_store_whose_update_failed_is_taken_if_there_is_no_other(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document()), described(updated=False))
     reading = await store.check()
     assert (reading.volume_id, reading.updated) == ("vol-a", False)
-    clock.ms += ovfstore.SETTLE_MS
+    clock.ms += search.SETTLE_MS
     assert not (await store.check()).settled
 
 
 async def test_equal_dates_are_decided_by_the_generation_in_the_documents(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     catalog.put("vol-a", archive(document(12)), described())
     catalog.put("vol-b", archive(document(13)), described())
@@ -223,7 +221,7 @@ async def test_equal_dates_are_decided_by_the_generation_in_the_documents(
 
 
 async def test_unclear_date_is_decided_by_the_documents_too(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     catalog.put("vol-a", archive(document(exported="2018/05/19 04:31:00")), described(last=DAY["new"]))
     unclear = described(last="Fri Jan 15 16:45:00 IST 2021")
@@ -232,7 +230,7 @@ async def test_unclear_date_is_decided_by_the_documents_too(
 
 
 async def test_stores_of_other_domains_and_never_written_ones_are_no_candidates(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     catalog.put("foreign", archive(document(99)), described(domain=OTHER_DOMAIN))
     catalog.put("never", archive(document(99)), described(updated=False, last=None))
@@ -250,7 +248,7 @@ async def test_stores_of_other_domains_and_never_written_ones_are_no_candidates(
 
 
 async def test_nothing_past_size_or_the_wanted_entry_is_read(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     content = archive(document(), others=200)  # 4 MiB
     catalog.put("vol-a", on_block_storage(content), described(size=len(content)))
@@ -281,7 +279,7 @@ async def test_nothing_past_size_or_the_wanted_entry_is_read(
     ids=["emptied", "zeros", "truncated", "torn", "missing", "cut entry", "not well formed", "another VM"],
 )
 async def test_bad_newest_store_is_told_and_the_next_one_taken(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, broken: bytes, word: str
+    catalog: DirectoryCatalog, store: search.OvfStore, broken: bytes, word: str
 ) -> None:
     catalog.put("vol-a", broken, described(last=DAY["new"]))
     catalog.put("vol-b", archive(document(12)), described(last=DAY["old"]))
@@ -296,15 +294,15 @@ async def test_sample_stores_of_both_kinds_of_storage_give_the_engine_vm(
     description = golden_ovf.STORE["description"]
     for kind in ("tar", "volume", "torn", "truncated"):
         catalog.put("vol-a", golden_ovf.data(f"ovf_store.{kind}"), description)
-        store = ovfstore.OvfStore(catalog, domain_id=DOMAIN, vm_id=golden_ovf.S04_VM, clock=clock)
+        store = search.OvfStore(catalog, domain_id=DOMAIN, vm_id=golden_ovf.S04_VM, clock=clock)
         assert (await store.check()).document == golden_ovf.data(golden_ovf.S04)
         store.close()
 
 
-async def test_no_store_says_what_was_looked_at(catalog: DirectoryCatalog, store: ovfstore.OvfStore) -> None:
+async def test_no_store_says_what_was_looked_at(catalog: DirectoryCatalog, store: search.OvfStore) -> None:
     catalog.put("disk", b"", "my disk")
     catalog.put("foreign", b"", described(domain=OTHER_DOMAIN))
-    with pytest.raises(ovfstore.NoStore) as caught:
+    with pytest.raises(failures.NoStore) as caught:
         await store.check()
     for word in (DOMAIN, "2 volumes", "foreign", OTHER_DOMAIN, "hosted-engine.conf"):
         assert word in str(caught.value)
@@ -313,13 +311,13 @@ async def test_no_store_says_what_was_looked_at(catalog: DirectoryCatalog, store
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (bytes(4096), ovfstore.StoreEmpty),
-        (archive(document())[:20_000], ovfstore.StoreDamaged),
-        (archive(None), ovfstore.EntryMissing),
+        (bytes(4096), failures.StoreEmpty),
+        (archive(document())[:20_000], failures.StoreDamaged),
+        (archive(None), failures.EntryMissing),
     ],
 )
 async def test_the_only_store_being_bad_is_its_own_error(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, content: bytes, kind: type[ovfstore.StoreError]
+    catalog: DirectoryCatalog, store: search.OvfStore, content: bytes, kind: type[failures.StoreError]
 ) -> None:
     path = catalog.put("vol-a", content, described())
     with pytest.raises(kind) as caught:
@@ -328,29 +326,29 @@ async def test_the_only_store_being_bad_is_its_own_error(
 
 
 async def test_several_bad_stores_are_told_one_by_one(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     catalog.put("vol-a", bytes(4096), described())
     catalog.put("vol-b", archive(None), described(last=DAY["old"]))
-    with pytest.raises(ovfstore.NoGoodStore) as caught:
+    with pytest.raises(failures.NoGoodStore) as caught:
         await store.check()
     assert set(verdicts(caught.value)) == {"vol-a", "vol-b"}
     assert S02_VM in str(caught.value)
 
 
 async def test_volume_that_is_gone_from_the_host_is_unreadable_and_heals(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     catalog.put("vol-a", archive(document()), described())
     catalog.prepared_at["vol-a"] = catalog.root / "gone"
-    with pytest.raises(ovfstore.StoreUnreadable, match="No such file"):
+    with pytest.raises(failures.StoreUnreadable, match="No such file"):
         await store.check()
     catalog.prepared_at.clear()
     assert (await store.check()).document == document()
 
 
 async def test_vdsm_away_is_its_own_error_and_the_check_goes_on_when_it_is_back(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     catalog.put("vol-a", archive(document()), described())
     catalog.away = True
@@ -361,7 +359,7 @@ async def test_vdsm_away_is_its_own_error_and_the_check_goes_on_when_it_is_back(
 
 
 async def test_volume_that_cannot_be_asked_about_hides_no_other(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     catalog.put("vol-a", archive(document()), described())
     catalog.put("vol-b", b"", "")
@@ -373,22 +371,22 @@ async def test_volume_that_cannot_be_asked_about_hides_no_other(
     catalog.when_asked = refuse
     assert (await store.check()).volume_id == "vol-a"
     catalog.put("vol-a", b"", "an ordinary disk")
-    with pytest.raises(ovfstore.NoStore, match="1 could not be asked about: VDSM does not answer"):
+    with pytest.raises(failures.NoStore, match="1 could not be asked about: VDSM does not answer"):
         await store.check()
 
 
 # Changes
 
 
-async def settle(store: ovfstore.OvfStore, clock: Clock) -> ovfstore.StoreReading:
+async def settle(store: search.OvfStore, clock: Clock) -> search.StoreReading:
     """Two full reads, far enough apart."""
     await store.check()
-    clock.ms += ovfstore.SETTLE_MS
+    clock.ms += search.SETTLE_MS
     return await store.check()
 
 
 async def test_unchanged_store_costs_one_small_read_and_no_call(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document(), others=200), described())
     catalog.put("vol-b", archive(document(), others=200), described(last=DAY["old"]))
@@ -406,25 +404,25 @@ async def test_unchanged_store_costs_one_small_read_and_no_call(
 
 
 async def test_second_full_read_waits_ten_seconds_and_must_be_equal(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     # Caught midway on block storage: a new first block, but the entry is still the old one.
     catalog.put("vol-a", archive(document(12), mtime=2_000_000_000), described())
     assert (await store.check()).generation == 12
     catalog.put("vol-a", archive(document(13), mtime=2_000_000_000), described())
-    clock.ms += ovfstore.SETTLE_MS - 1
+    clock.ms += search.SETTLE_MS - 1
     CountedFile.reads.clear()
     early = await store.check()
     assert (early.generation, early.settled, len(CountedFile.reads)) == (12, False, 1)
     clock.ms += 1
     reading = await store.check()
     assert (reading.generation, reading.changed, reading.settled) == (13, True, False)
-    clock.ms += ovfstore.SETTLE_MS
+    clock.ms += search.SETTLE_MS
     assert (await store.check()).settled
 
 
 async def test_update_is_noticed_at_the_next_check(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document(12)), described(last=DAY["old"]))
     await settle(store, clock)
@@ -436,7 +434,7 @@ async def test_update_is_noticed_at_the_next_check(
 
 
 async def test_update_of_other_vms_only_is_no_change_of_the_document(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document()), described(last=DAY["old"]))
     await settle(store, clock)
@@ -446,23 +444,23 @@ async def test_update_of_other_vms_only_is_no_change_of_the_document(
 
 
 async def test_other_store_that_becomes_the_newer_one_is_found_within_the_rescan_period(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document(12)), described(last=DAY["old"]))
     await settle(store, clock)
     catalog.put("vol-b", archive(document(13)), described(last=DAY["new"]))
-    clock.ms += ovfstore.RESCAN_MS
+    clock.ms += search.RESCAN_MS
     reading = await store.check()
     assert (reading.volume_id, reading.generation, reading.changed) == ("vol-b", 13, True)
 
 
 async def test_rescan_without_news_reads_one_small_block(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document(), others=100), described())
     catalog.put("vol-b", archive(document(), others=100), described())
     settled = await settle(store, clock)
-    clock.ms += ovfstore.RESCAN_MS
+    clock.ms += search.RESCAN_MS
     CountedFile.reads.clear()
     reading = await store.check()
     assert len(CountedFile.reads) == 1
@@ -470,20 +468,20 @@ async def test_rescan_without_news_reads_one_small_block(
 
 
 async def test_settled_store_that_is_gone_at_a_rescan_gives_way_to_the_other(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document(13)), described())
     catalog.put("vol-b", archive(document(12)), described(last=DAY["old"]))
     await settle(store, clock)
     catalog.unprepared.add("vol-a")
-    clock.ms += ovfstore.RESCAN_MS
+    clock.ms += search.RESCAN_MS
     reading = await store.check()
     assert (reading.volume_id, reading.older_than) == ("vol-b", 13)
     assert verdicts(reading)["vol-a"] == "VDSM does not answer"
 
 
 async def test_update_that_runs_during_the_read_is_noticed_and_the_read_repeated(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     catalog.put("vol-a", archive(document(12)), described(last=DAY["old"]))
     asked: list[str] = []
@@ -500,7 +498,7 @@ async def test_update_that_runs_during_the_read_is_noticed_and_the_read_repeated
 
 
 async def test_store_that_never_stops_changing_is_an_error_that_says_so(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore
+    catalog: DirectoryCatalog, store: search.OvfStore
 ) -> None:
     catalog.put("vol-a", archive(document()), described())
     asked: list[str] = []
@@ -510,13 +508,13 @@ async def test_store_that_never_stops_changing_is_an_error_that_says_so(
         catalog.put("vol-a", archive(document()), described(size=1_000_000 + len(asked)))
 
     catalog.when_asked = always_new
-    with pytest.raises(ovfstore.StoreChanging, match="vol-a"):
+    with pytest.raises(failures.StoreChanging, match="vol-a"):
         await store.check()
-    assert len(asked) == 2 * ovfstore.ATTEMPTS
+    assert len(asked) == 2 * search.ATTEMPTS
 
 
 async def test_lower_generation_is_never_taken_without_saying_so(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document(13)), described())
     catalog.put("vol-b", archive(document(12)), described(last=DAY["old"]))
@@ -526,29 +524,29 @@ async def test_lower_generation_is_never_taken_without_saying_so(
     reading = await store.check()
     assert (reading.volume_id, reading.generation, reading.older_than) == ("vol-b", 12, 13)
     catalog.put("vol-a", archive(document(14), mtime=1_700_000_000), described())
-    clock.ms += ovfstore.SETTLE_MS
+    clock.ms += search.SETTLE_MS
     reading = await store.check()
     assert (reading.generation, reading.older_than) == (14, None)
 
 
 async def test_file_that_is_emptied_for_an_update_is_noticed(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     path = catalog.put("vol-a", archive(document()), described())
     await settle(store, clock)
     path.write_bytes(b"")
-    with pytest.raises(ovfstore.StoreEmpty):
+    with pytest.raises(failures.StoreEmpty):
         await store.check()
 
 
 async def test_first_check_after_an_error_looks_at_everything_anew(
-    catalog: DirectoryCatalog, store: ovfstore.OvfStore, clock: Clock
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     path = catalog.put("vol-a", archive(document()), described())
     await settle(store, clock)
     content = path.read_bytes()
     path.write_bytes(b"")
-    with pytest.raises(ovfstore.StoreEmpty):
+    with pytest.raises(failures.StoreEmpty):
         await store.check()
     path.write_bytes(content)
     reading = await store.check()
@@ -566,12 +564,12 @@ async def test_hanging_volume_costs_its_thread_and_the_other_store_is_taken(
     fifo = catalog.root / "image-of-vol-a" / "vol-a"
     fifo.unlink()
     os.mkfifo(fifo)  # opening it blocks, like a dead mount
-    store = ovfstore.OvfStore(catalog, domain_id=DOMAIN, vm_id=S02_VM, clock=clock, read_timeout_s=0.2)
+    store = search.OvfStore(catalog, domain_id=DOMAIN, vm_id=S02_VM, clock=clock, read_timeout_s=0.2)
     try:
         reading = await store.check()
         assert reading.volume_id == "vol-b"
         assert "has not returned" in verdicts(reading)["vol-a"]
-        clock.ms += ovfstore.SETTLE_MS
+        clock.ms += search.SETTLE_MS
         assert "has not returned" in verdicts(await store.check())["vol-a"]
     finally:
         store.close()
@@ -583,8 +581,8 @@ async def test_hanging_volume_costs_its_thread_and_the_other_store_is_taken(
 def test_reading_offline_gives_the_document_or_an_error_with_the_path(tmp_path: Path) -> None:
     path = tmp_path / "store"
     path.write_bytes(archive(document()))
-    assert ovfstore.read_content(path, S02_VM).data == document()
-    with pytest.raises(ovfstore.EntryMissing, match=str(path)):
-        ovfstore.read_content(path, golden_ovf.S04_VM)
-    with pytest.raises(ovfstore.StoreUnreadable, match="nowhere"):
-        ovfstore.read_content(tmp_path / "nowhere", S02_VM)
+    assert one_store.read(path, S02_VM).data == document()
+    with pytest.raises(failures.EntryMissing, match=str(path)):
+        one_store.read(path, golden_ovf.S04_VM)
+    with pytest.raises(failures.StoreUnreadable, match="nowhere"):
+        one_store.read(tmp_path / "nowhere", S02_VM)

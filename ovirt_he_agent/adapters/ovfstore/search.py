@@ -13,13 +13,14 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from ovirt_he_agent import directio
+from ovirt_he_agent.adapters.ovfstore import failures, one_store
 from ovirt_he_agent.blocking import Worker
 from ovirt_he_agent.core import model
 from ovirt_he_agent.errors import Retryable
-from ovirt_he_agent.ovf import archive, description, stored
+from ovirt_he_agent.ovf import description, stored
 
 RESCAN_MS = 300_000
 """How long the list of stores and their descriptions is trusted while the store does not change."""
@@ -48,97 +49,6 @@ class VolumeCatalog(Protocol):
         ...
 
 
-@dataclass(eq=False)
-class StoreError(Retryable):
-    """One store does not give the document."""
-
-    path: Path
-    reason: str
-    msg: ClassVar[str] = "{self.path}: {self.reason}"
-
-
-class StoreUnreadable(StoreError):
-    """The storage, or its permissions."""
-
-    msg = (
-        "{self.path}: cannot be read: {self.reason}; check that the storage domain is connected and that "
-        "this user may read it (vdsm)"
-    )
-
-
-class StoreEmpty(StoreError):
-    """Never written, or emptied for an update."""
-
-
-class StoreDamaged(StoreError):
-    """Torn, cut, or another VM's document under this one's name."""
-
-
-class EntryMissing(StoreError):
-    """A whole archive without this VM."""
-
-
-@dataclass(eq=False)
-class StoreChanging(Retryable):
-    """The engine kept writing while it was read."""
-
-    volume_id: str
-    msg: ClassVar[str] = (
-        "OVF_STORE volume {self.volume_id} was updated each time it was read; it is read again at the next "
-        "check, nothing needs to be done unless this stays"
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A volume that is or says it is an OVF_STORE, and what became of it in this check."""
-
-    image_id: str
-    volume_id: str
-    updated: bool | None
-    last_updated: str | None
-    verdict: str
-
-
-@dataclass(eq=False)
-class NoStore(Retryable):
-    """No volume of the domain is an OVF_STORE of the domain."""
-
-    domain_id: str
-    volumes: int
-    candidates: tuple[Candidate, ...]
-    unanswered: tuple[Retryable, ...]
-    """What VDSM could not be asked about: a store may be among it."""
-    msg: ClassVar[str] = (
-        "storage domain {self.domain_id} has no OVF_STORE among its {self.volumes} volumes{self.others}; the "
-        "engine creates it within an hour after it has taken the domain over: see in the engine that the "
-        "domain is active, and that sdUUID in hosted-engine.conf is this domain"
-    )
-
-    @property
-    def others(self) -> str:
-        told = [f"; volume {c.volume_id}: {c.verdict}" for c in self.candidates]
-        if self.unanswered:
-            told.append(f"; {len(self.unanswered)} could not be asked about: {self.unanswered[0]}")
-        return "".join(told)
-
-
-@dataclass(eq=False)
-class NoGoodStore(Retryable):
-    """There are several stores, and none gives the document."""
-
-    domain_id: str
-    vm_id: str
-    candidates: tuple[Candidate, ...]
-    msg: ClassVar[str] = (
-        "no OVF_STORE of storage domain {self.domain_id} gives the OVF of VM {self.vm_id}: {self.verdicts}"
-    )
-
-    @property
-    def verdicts(self) -> str:
-        return "; ".join(f"volume {c.volume_id}: {c.verdict}" for c in self.candidates)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreReading:
     """The VM's document, and where and when it was read."""
@@ -163,43 +73,8 @@ class StoreReading:
     """Read twice, ``SETTLE_MS`` apart, with the same result."""
     changed: bool
     """The document is not the one of the check before (the first one is a change)."""
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[failures.Candidate, ...]
     """Every store of the last scan with its verdict, the taken one too."""
-
-
-OpenVolume = Callable[[Path], directio.DirectFile]
-
-
-def read_content(
-    path: Path,
-    vm_id: str,
-    size_bytes: int | None = None,
-    *,
-    open_volume: OpenVolume = directio.DirectFile,
-) -> stored.Content:
-    """The document of VM ``vm_id`` in the store at ``path``; blocks.
-
-    ``size_bytes`` is the archive's length where its description gives it. Raises a ``StoreError``.
-    """
-    try:
-        with open_volume(path) as volume:
-            return stored.read(
-                lambda offset, length: volume.view(length, offset), volume.size(), vm_id, size_bytes
-            )
-    except OSError as e:
-        raise StoreUnreadable(path, e.strerror or str(e)) from e
-    except archive.Empty as e:
-        raise StoreEmpty(path, str(e)) from e
-    except archive.NoEntry as e:
-        raise EntryMissing(path, str(e)) from e
-    except archive.Damaged as e:
-        raise StoreDamaged(path, str(e)) from e
-
-
-def fingerprint(path: Path, *, open_volume: OpenVolume = directio.DirectFile) -> stored.Fingerprint:
-    """One small read; blocks. Raises ``OSError``."""
-    with open_volume(path) as volume:
-        return stored.Fingerprint(volume.size(), volume.pread(stored.FINGERPRINT_BYTES, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +85,8 @@ class _Store:
     volume_id: str
     description: description.StoreDescription
 
-    def candidate(self, verdict: str) -> Candidate:
-        return Candidate(
+    def candidate(self, verdict: str) -> failures.Candidate:
+        return failures.Candidate(
             image_id=self.image_id,
             volume_id=self.volume_id,
             updated=self.description.updated,
@@ -241,7 +116,7 @@ class OvfStore:
         domain_id: str,
         vm_id: str,
         clock: Callable[[], model.MonotonicMs],
-        open_volume: OpenVolume = directio.DirectFile,
+        open_volume: one_store.OpenVolume = directio.DirectFile,
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
         self._catalog = catalog
@@ -286,7 +161,7 @@ class OvfStore:
         """One small read; a failing one is a change, the search that follows says what is wrong."""
         try:
             seen = await self._worker(before.store.volume_id).call(
-                lambda: fingerprint(before.reading.path, open_volume=self._open_volume),
+                lambda: one_store.fingerprint(before.reading.path, open_volume=self._open_volume),
                 timeout_s=FINGERPRINT_TIMEOUT_S,
                 what="read of the first block",
             )
@@ -318,7 +193,7 @@ class OvfStore:
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._search_once(before)
-            except StoreChanging:
+            except failures.StoreChanging:
                 continue
         return await self._search_once(before)
 
@@ -327,36 +202,36 @@ class OvfStore:
         if before is not None and before.stores == stores and await self._still_holds(before):
             return self._confirmed(before)
         good: list[tuple[_Store, Path, stored.Content]] = []
-        failures: list[Retryable] = []
+        broken: list[Retryable] = []
         for store in stores:
             if good and not store.description.rivals(good[0][0].description):
                 verdicts.append(store.candidate("not read: a better one is good"))
                 continue
             try:
                 good.append((store, *await self._read(store)))
-            except StoreChanging:
+            except failures.StoreChanging:
                 raise
             except Retryable as e:
-                failures.append(e)
+                broken.append(e)
                 verdicts.append(store.candidate(str(e)))
         if not good:
             raise (
-                failures[0]
-                if len(failures) == 1
-                else NoGoodStore(self._domain_id, self._vm_id, tuple(verdicts))
+                broken[0]
+                if len(broken) == 1
+                else failures.NoGoodStore(self._domain_id, self._vm_id, tuple(verdicts))
             )
-        best, path, content = max(good, key=lambda found: found[2].identity.newness)
+        best, path, found = max(good, key=lambda read: read[2].identity.newness)
         for store, _, its_content in good:
             verdict = "taken" if store is best else "good, but not newer than the one taken"
             verdicts.append(store.candidate(f"{verdict} (generation {its_content.identity.generation})"))
-        return self._take(stores, best, path, content, tuple(verdicts), before)
+        return self._take(stores, best, path, found, tuple(verdicts), before)
 
-    async def _scan(self) -> tuple[list[_Store], list[Candidate]]:
+    async def _scan(self) -> tuple[list[_Store], list[failures.Candidate]]:
         """The stores of this domain, best first, and verdicts on others; raises ``NoStore``."""
         self._scanned_ms = self._clock()
         infos, unanswered = await self._infos()
         stores: list[_Store] = []
-        verdicts: list[Candidate] = []
+        verdicts: list[failures.Candidate] = []
         for info in infos:
             described = description.parse(info.description)
             if described is None:
@@ -371,13 +246,13 @@ class OvfStore:
                 stores.append(store)
         stores.sort(key=lambda store: (*store.description.preference, store.volume_id))
         if not stores:
-            raise NoStore(self._domain_id, len(infos), tuple(verdicts), tuple(unanswered))
+            raise failures.NoStore(self._domain_id, len(infos), tuple(verdicts), tuple(unanswered))
         return stores, verdicts
 
     async def _infos(self) -> tuple[list[model.VolumeInfo], list[Retryable]]:
         """Of every volume that VDSM can tell about, and its errors; raises if it can tell about none."""
         infos: list[model.VolumeInfo] = []
-        failures: list[Retryable] = []
+        unanswered: list[Retryable] = []
         turn = asyncio.Semaphore(CONCURRENT_CALLS)
 
         async def ask(image_id: str) -> None:
@@ -386,15 +261,15 @@ class OvfStore:
                     for volume_id in await self._catalog.volume_ids(self._domain_id, image_id):
                         infos.append(await self._catalog.volume_info(self._domain_id, image_id, volume_id))
                 except Retryable as e:  # a volume that was removed meanwhile must not hide the others
-                    failures.append(e)
+                    unanswered.append(e)
 
         image_ids = await self._catalog.image_ids(self._domain_id)
         async with asyncio.TaskGroup() as group:
             for image_id in image_ids:
                 group.create_task(ask(image_id))
-        if failures and not infos:
-            raise failures[0]
-        return infos, failures
+        if unanswered and not infos:
+            raise unanswered[0]
+        return infos, unanswered
 
     async def _prepare(self, store: _Store) -> Path:
         return await self._catalog.prepare_image(self._domain_id, store.image_id, store.volume_id)
@@ -402,7 +277,7 @@ class OvfStore:
     async def _read(self, store: _Store) -> tuple[Path, stored.Content]:
         path = await self._prepare(store)
         content = await self._worker(store.volume_id).call(
-            lambda: read_content(
+            lambda: one_store.read(
                 path, self._vm_id, store.description.size_bytes, open_volume=self._open_volume
             ),
             timeout_s=self._read_timeout_s,
@@ -410,7 +285,7 @@ class OvfStore:
         )
         after = await self._catalog.volume_info(self._domain_id, store.image_id, store.volume_id)
         if description.parse(after.description) != store.description:
-            raise StoreChanging(store.volume_id)
+            raise failures.StoreChanging(store.volume_id)
         return path, content
 
     def _take(
@@ -419,7 +294,7 @@ class OvfStore:
         store: _Store,
         path: Path,
         content: stored.Content,
-        verdicts: tuple[Candidate, ...],
+        verdicts: tuple[failures.Candidate, ...],
         before: _Taken | None,
     ) -> _Taken:
         now = self._clock()
