@@ -56,7 +56,7 @@ class Decision:
 
 
 def _evidence_is_coming(s: Scene) -> bool:
-    """just started: the first evidence is still being gathered (INIT)"""
+    """just started: the first evidence is still being gathered"""
     first = (s.snap.vm, s.snap.domain, s.snap.own_ha_lease, s.snap.slots, s.snap.local_maintenance)
     if any(read.problem for read in first):
         return False
@@ -64,7 +64,7 @@ def _evidence_is_coming(s: Scene) -> bool:
 
 
 def _cut_off(s: Scene) -> bool:
-    """not in local maintenance, and our host id or the storage was lost (R2)"""
+    """not in local maintenance, and our host id or the storage was lost"""
     if s.snap.local_maintenance.known(s.now, snapshot.LOCAL_FILE_LIMIT_MS):
         return False
     lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
@@ -74,42 +74,42 @@ def _cut_off(s: Scene) -> bool:
 
 
 def _frozen(s: Scene) -> bool:
-    """global maintenance is on, or unknown after it was on (R3)"""
+    """global maintenance is on, or unknown after it was on"""
     on = s.snap.global_maintenance.known(s.now, snapshot.GLOBAL_FLAGS_LIMIT_MS)
     return on is True or (on is None and s.state.global_was_on)
 
 
 def _blind(s: Scene) -> bool:
-    """the VM's status on this host is unknown (R4)"""
+    """the VM's status on this host is unknown"""
     read = s.snap.vm
     failing = read.problem is not None and read.known(s.now, VDSM_GONE_MS) is None
     return failing or read.known(s.now, snapshot.VM_LIMIT_MS) is None
 
 
 def _local_without_vm(s: Scene) -> bool:
-    """local maintenance is on and the VM is not here (R5)"""
+    """local maintenance is on and the VM is not here"""
     on = s.snap.local_maintenance.known(s.now, snapshot.LOCAL_FILE_LIMIT_MS)
     view = s.snap.vm.known(s.now, snapshot.VM_LIMIT_MS)
     return on is True and view is not None and whereabouts.here(view) is None
 
 
 def _here(s: Scene) -> bool:
-    """the VM is on this host (R8)"""
+    """the VM is on this host"""
     return s.verdict.place in (Place.HERE, Place.HERE_PENDING, Place.INCOMING, Place.OUTGOING)
 
 
 def _starting(s: Scene) -> bool:
-    """the VM is here and its engine has not been good in this life (R8, R20)"""
+    """the VM is here and its engine has not been good in this life"""
     return _here(s) and not s.state.was_good
 
 
 def _sick(s: Scene) -> bool:
-    """the VM is here and its engine has not been good for 15 s (R24)"""
+    """the VM is here and its engine has not been good for 15 s"""
     return _here(s) and s.engine.bad_for_ms(s.now) >= SICK_AFTER_MS
 
 
 def _migrated_away(s: Scene) -> bool:
-    """the VM migrated away from here and has not shown up elsewhere (R9)"""
+    """the VM migrated away from here and has not shown up elsewhere"""
     view = s.snap.vm.known(s.now, snapshot.VM_LIMIT_MS)
     return (
         view is not None
@@ -122,13 +122,13 @@ def _migrated_away(s: Scene) -> bool:
 
 
 def _cooling_down(s: Scene) -> bool:
-    """three starts failed within ten minutes and the next pause is not over (R22)"""
+    """three starts failed within ten minutes and the next pause is not over"""
     failures = [a for a in s.state.attempts if a.end is End.START_FAILED]
     return len(failures) >= COOLDOWN_FAILURES and s.now < s.state.not_before
 
 
 def _otherwise(s: Scene) -> bool:
-    """the VM is not here (R11 to R16)"""
+    """the VM is not here"""
     return True
 
 
