@@ -31,7 +31,7 @@ class Report:
 
 
 def summary(ha_status: HaStatus) -> str:
-    """The feature page's line (ha g); an unconfigured host has none there."""
+    """The line that the engine shows for a configured host."""
     if not ha_status["active"]:
         text = "Not Active"
     elif ha_status["globalMaintenance"]:

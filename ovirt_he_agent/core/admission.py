@@ -1,4 +1,4 @@
-"""May the VM be started here? Every condition of S1 (decision-core 4), each with what it looked at.
+"""May the VM be started here? Every condition of a start, each with what it looked at.
 
 A condition's docstring is its label for people: what a start needs. ``holds`` None means that it
 cannot be told: evidence is missing, and that is no.

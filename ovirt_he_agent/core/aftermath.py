@@ -1,6 +1,6 @@
 """What the end of a VM's life, or of a try to start it, teaches: its kind and the pause that follows.
 
-Kinds and pauses: decision-core 3.1, R21, R22.
+Exit reasons: vdsm: lib/vdsm/virt/vmexitreason.py.
 """
 
 from dataclasses import replace
@@ -13,14 +13,14 @@ REFUSED_PAUSE_MS = 2_000
 START_BACKOFF_MS = (10_000, 30_000, 60_000, 120_000)
 LOCK_BACKOFF_MS = (30_000, 60_000, 120_000)
 ENDED_DELAY_MS = {
-    # decision-core 3.1: how the VM ended -> how long this host waits before it starts it again
+    # how the VM ended -> how long this host waits before it starts it again
     model.ExitReason.USER_SHUTDOWN: 10_000,
     model.ExitReason.ADMIN_SHUTDOWN: 12_000,
     model.ExitReason.HOST_SHUTDOWN: 120_000,
 }
 
 LOCK_FAILURE_ENDINGS = (
-    # ha f; texts of libvirt and QEMU, they changed over the years
+    # libvirt's and QEMU's texts over the years (ovirt-hosted-engine-ha: broker/submonitors/engine_health.py)
     "Failed to acquire lock: error -243",
     "Failed to acquire lock: Lease is held by another host",
     "Is another process using the image?",
@@ -97,7 +97,7 @@ def _ended(
 
 
 def is_lock_failure(message: str | None) -> bool:
-    """The VM did not start because another host holds its lease or disk (vdsm 4.3)."""
+    """The VM did not start because another host holds its lease or disk."""
     text = (message or "").strip()
     if text.endswith(LOCK_FAILURE_ENDINGS):
         return True

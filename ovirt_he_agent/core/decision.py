@@ -2,7 +2,7 @@
 
 Rules are rows: the first whose guard holds says the phase. A command is given
 only where every condition of ``admission`` holds. A guard's docstring is its
-label. One host's worth of decision-core 3; ranking between hosts is not here.
+label. These are one host's rules: ranking between hosts is not here.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ class Decision:
     """Decide again at this time even without news."""
 
 
-# Phases: rows in the order of decision-core 3.
+# Phases: what a host may be doing. The order of the rows is the order of what matters more.
 
 
 def _evidence_is_coming(s: Scene) -> bool:
@@ -185,10 +185,10 @@ def decide(state: State, snap: snapshot.Snapshot, now: model.MonotonicMs) -> Dec
         for condition, check in zip(admission.CONDITIONS, checks, strict=True)
         if not check.holds
     )
-    # safety: a start needs every condition of S1 known to hold, whatever the phase says
+    # safety: a start needs every condition of admission known to hold, whatever the phase says
     if not missing and rule.phase not in _NO_START and not running:
         if view is not None and view.report is not None:
-            command = CleanVdsmEntry(snap.vm_id)  # S5: here() made sure that it is Down
+            command = CleanVdsmEntry(snap.vm_id)  # safety: here() made sure that it is Down
         elif snap.definition.value is not None:
             command = StartVm(snap.vm_id, snap.definition.value.sha256)
     return Decision(

@@ -14,7 +14,7 @@ _ASK_THE_PAGE = {
     VmStatus.REBOOT_IN_PROGRESS,
     VmStatus.OTHER,
 }
-"""Statuses in which the page decides (ha f); in the others the engine cannot be good."""
+"""The page decides in these, as upstream does (broker/submonitors/engine_health.py); else it is not good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The score that this host shows: a base and named penalties (ha d). The sum is the published integer."""
+"""The score that this host shows: a base and named penalties; their sum is published."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """One host's evidence at one moment: readings with their age, never conclusions.
 
 Every reading is an ``Evidence``: a value, when it was read, and why there is no
-newer one. What is older than its limit is unknown (decision-core: age limits).
+newer one. What is older than its limit is unknown (the limits below).
 """
 
 from collections.abc import Mapping

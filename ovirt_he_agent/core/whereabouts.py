@@ -1,7 +1,7 @@
 """Where is the engine VM? One verdict from three witnesses: VDSM here, the leases, the whiteboard.
 
 The leases are the judge, slots are hints; where they differ, or where one of
-them is unknown, nobody starts (decision-core 2). ``Memory`` is what has to be
+them is unknown, nobody starts. ``Memory`` is what has to be
 remembered between two looks: how long the leases have been free, which claims
 were seen, whose sanlock came back.
 """

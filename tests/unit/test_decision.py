@@ -329,7 +329,7 @@ def test_lock_failures_are_known_by_their_endings(message: str | None, is_lock: 
     assert aftermath.is_lock_failure(message) is is_lock
 
 
-# Totality: any well-typed evidence gives a decision, and a start only where S1 holds.
+# Totality: any well-typed evidence gives a decision, and a start only where every condition holds.
 
 # mostly fresh and good, so that many examples come close to a start
 ages = st.sampled_from([1_000] * 12 + [-5_000, 16_000, 70_000, None])

@@ -1,4 +1,4 @@
-"""The directions of imports, and what pure means. DESIGN 2 has the reasons.
+"""The directions of imports, and what pure means. docs/architecture.md has the table.
 
 A *unit* is a module or package directly below ``ovirt_he_agent``, or below its
 ``adapters``; inside a unit everything may import everything.
@@ -101,7 +101,7 @@ def wrong_imports(module: str, tree: ast.AST, known: set[str]) -> Iterator[str]:
     unit = unit_of(module)
     allowed = rule_of(unit)
     if allowed is None:
-        yield f"{module}: nothing says what {unit} may import; give it a place in DESIGN 2 and in ALLOWED"
+        yield f"{module}: nothing says what {unit} may import: give it a row in docs/architecture.md and here"
         return
     for line, name in imported(tree, known):
         top = name.split(".")[0]

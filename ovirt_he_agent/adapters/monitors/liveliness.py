@@ -1,4 +1,4 @@
-"""The engine's health page, as ``hosted-engine --check-liveliness`` asks it (ha f)."""
+"""The engine's health page, as ``hosted-engine --check-liveliness`` asks it."""
 
 import asyncio
 import socket
