@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 HEALTHY_S = 15.0
 """GET /healthz: the last tick may be this old."""
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_GRACE_S = 4.0
 """What does not end in order within this time is left behind, as a thread that hangs in the kernel is."""
 
@@ -182,10 +183,19 @@ def run(paths: config.Paths, config_file: Path | None, socket: Path) -> ExitCode
 
 
 async def _until_signalled(options: config.Config, paths: config.Paths, socket: Path) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, _end, stop)
-    await serve(options, paths, socket, stop)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def signalled(number: int, frame: object) -> None:
+        loop.call_soon_threadsafe(_end, stop)
+
+    for number in _END_SIGNALS:
+        # not add_signal_handler: what it sets becomes the default action, death, before the process ends
+        signal.signal(number, signalled)
+    try:
+        await serve(options, paths, socket, stop)
+    finally:
+        for number in _END_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         _exit_now()  # the resolver's thread: a name look-up that hangs would keep the process
 

@@ -81,12 +81,14 @@ class Actuator:
         """Why the command must not be given after all; None: fresh evidence gives the same command."""
         board = self._board
         started = board.clock()
-        await self._observers.reread_vm_evidence()
         try:
+            await self._observers.reread_vm_evidence()
             async with asyncio.timeout(REREAD_LIMIT_S):
                 await self._observers.reread_flags_and_lease()
         except TimeoutError:
             return f"reading slot 0 and the host id lease again took more than {REREAD_LIMIT_S} s"
+        except HeAgentError as e:  # nothing was sent: no failed start, and no unknown outcome
+            return f"the evidence could not be read again: {e}"
         fresh = replace(snapshot.only_since(board.snapshot(), started), command=None)
         again = decision.decide(state, fresh, board.clock())
         return None if again.command == command else again.reason

@@ -177,7 +177,8 @@ class Observers:
             raise StorageNotReady
         board = self._board
         lease = await self._ha_lease.look_and_join(self._storage.lockspace)
-        if board.own_ha_lease.value is None or board.own_ha_lease.value.held != lease.held:
+        old = board.own_ha_lease.value
+        if old is None or (old.held, old.detail) != (lease.held, lease.detail):
             board.news.set()
         board.own_ha_lease = board.own_ha_lease.renewed(lease, board.clock())
 
@@ -206,6 +207,8 @@ class Observers:
             self._storage.forget()  # the engine may have torn the image down
             self._storage_component.poke()
             raise
+        if reading.slots != board.slots.value:
+            board.news.set()
         board.slots = board.slots.renewed(reading.slots, board.clock())
         self._note("global_maintenance", reading.global_maintenance)
 

@@ -31,6 +31,9 @@ class Scene:
     engine: health.EngineHealth
 
 
+_IT_IS_ON = "it is on; hosted-engine --set-maintenance --mode=none ends it"
+
+
 def _known(name: str, off: bool | None, yes: str, no: str, unknown: str) -> Check:
     return Check(name, off, unknown if off is None else yes if off else no)
 
@@ -39,14 +42,14 @@ def _global_maintenance_is_known_off(s: Scene) -> Check:
     """global maintenance known to be off"""
     on = s.snap.global_maintenance.known(s.now, snapshot.GLOBAL_FLAGS_LIMIT_MS)
     why = s.snap.global_maintenance.why_unknown(s.now)
-    return _known("global-maintenance-off", None if on is None else not on, "off", "it is on", why)
+    return _known("global-maintenance-off", None if on is None else not on, "off", _IT_IS_ON, why)
 
 
 def _local_maintenance_is_known_off(s: Scene) -> Check:
     """local maintenance known to be off"""
     on = s.snap.local_maintenance.known(s.now, snapshot.LOCAL_FILE_LIMIT_MS)
     why = s.snap.local_maintenance.why_unknown(s.now)
-    return _known("local-maintenance-off", None if on is None else not on, "off", "it is on", why)
+    return _known("local-maintenance-off", None if on is None else not on, "off", _IT_IS_ON, why)
 
 
 def _ha_lease_is_held(s: Scene) -> Check:

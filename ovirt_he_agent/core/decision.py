@@ -180,17 +180,24 @@ def decide(state: State, snap: snapshot.Snapshot, now: model.MonotonicMs) -> Dec
 
     command: VmCommand | None = None
     running = _here(scene)
-    missing = tuple(
-        f"{(condition.__doc__ or '').strip()}: {check.detail}"
+    lacking = [
+        (condition, check)
         for condition, check in zip(admission.CONDITIONS, checks, strict=True)
         if not check.holds
-    )
+    ]
     # safety: a start needs every condition of admission known to hold, whatever the phase says
-    if not missing and rule.phase not in _NO_START and not running:
+    if not lacking and rule.phase not in _NO_START and not running:
         if view is not None and view.report is not None:
             command = CleanVdsmEntry(snap.vm_id)  # safety: here() made sure that it is Down
         elif snap.definition.value is not None:
             command = StartVm(snap.vm_id, snap.definition.value.sha256)
+    missing = tuple(
+        f"{(condition.__doc__ or '').strip()}: {check.detail}"
+        for condition, check in lacking
+        # in local maintenance nothing is looked at: what is unknown then is not what it waits for
+        if check.holds is False or rule.phase is not Phase.LOCAL
+    )
+    missing = (*_failing(scene, rule), *missing)
     return Decision(
         state=state,
         verdict=verdict,
@@ -200,6 +207,16 @@ def decide(state: State, snap: snapshot.Snapshot, now: model.MonotonicMs) -> Dec
         trace=tuple(trace),
         wake_at=_wake_at(scene),
     )
+
+
+def _failing(s: Scene, rule: Rule) -> tuple[str, ...]:
+    """The evidence whose failure made the phase, while it is still young enough for every condition."""
+    if rule.phase is Phase.BLIND and s.snap.vm.known(s.now, snapshot.VM_LIMIT_MS) is not None:
+        return (f"the VM's status on this host: {s.snap.vm.why_unknown(s.now)}",)
+    slots = s.snap.slots
+    if rule.phase is Phase.CUT and slots.problem and slots.known(s.now, snapshot.SLOT_LIMIT_MS) is not None:
+        return (f"the whiteboard: {slots.problem}",)
+    return ()
 
 
 def _reason(s: Scene, rule: Rule, command: VmCommand | None, missing: tuple[str, ...]) -> str:

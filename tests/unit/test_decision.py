@@ -99,6 +99,30 @@ def test_unknown_evidence_of_any_kind_is_no_start(name: str, how: str) -> None:
     assert decided.waits_for
 
 
+def test_in_local_maintenance_only_its_end_is_waited_for() -> None:
+    unknown: Evidence[Any] = Evidence()
+    facts = {name: unknown for name in EVIDENCE if name not in ("vm", "local_maintenance")}
+    decided = decide(startable(local_maintenance=seen(True), vm_leases={}, **facts))
+    assert decided.state.phase is Phase.LOCAL
+    assert decided.command is None
+    assert [text.partition(":")[0] for text in decided.waits_for] == ["local maintenance known to be off"]
+    assert "--set-maintenance --mode=none" in decided.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "age_s", "phase"), [("vm", 10, Phase.BLIND), ("slots", 30, Phase.CUT)], ids=["VDSM", "storage"]
+)
+def test_what_fails_is_waited_for_before_its_last_reading_is_too_old(
+    name: str, age_s: int, phase: Phase
+) -> None:
+    read = getattr(startable(), name)
+    failing = replace(read, at=model.MonotonicMs(NOW - age_s * 1000)).failed("it broke; mend it")
+    decided = decide(startable(**{name: failing}))
+    assert decided.state.phase is phase
+    assert decided.command is None
+    assert [text.partition(": ")[2] for text in decided.waits_for] == ["it broke; mend it"]
+
+
 def test_unknown_hosts_hinder_a_start_only_when_some_other_host_has_had_the_vm() -> None:
     unknown: Evidence[Any] = Evidence(problem="sanlock has just joined")
     assert isinstance(decide(startable(sd_hosts=unknown)).command, StartVm)
