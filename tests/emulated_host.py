@@ -104,14 +104,14 @@ class EmulatedHost:
         )
         self._deployment = pickle.loads(done.stdout)
 
-    def start_emulator(self) -> None:
-        """Start it (again, on another port) and wait until it listens."""
+    def start_emulator(self, port: int = 0) -> None:
+        """Start it (again, on another port unless one is named) and wait until it listens."""
         log = (self.root / "emulator.log").open("ab")
         with log:
             self._emulator = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "ovirt_he_agent.sim.vdsm", "--log", "INFO"),
-                    *("--root", str(self.root), "--port", "0", "--host-id", str(self.host_id)),
+                    *("--root", str(self.root), "--port", str(port), "--host-id", str(self.host_id)),
                     *(("--tls", str(self.tls)) if self.tls else ()),
                     *self._arguments,
                 ],
@@ -134,6 +134,13 @@ class EmulatedHost:
     def stop_emulator(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it in the orderly way; the exit status. It must not have said more than its one line."""
         return self._end(number)
+
+    def start_sanlock(self) -> None:
+        self._daemon.start()
+
+    def kill_sanlock(self) -> None:
+        """Quickly, and it writes nothing any more."""
+        kill(self._daemon)
 
     def kill_emulator(self) -> None:
         self._end(signal.SIGKILL)
@@ -188,6 +195,13 @@ class EmulatedHost:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def kill(daemon: sanlock_daemon.SanlockDaemon) -> None:
+    if daemon.process is not None:
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.stop()
 
 
 def is_alive(pid: int) -> bool:
