@@ -17,8 +17,9 @@ HOSTS = 3
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[DeployedHost]]:
     """Several, for tests that go on beside each other; all of them good and nothing started."""
     several = [DeployedHost(tmp_path_factory.mktemp("he")) for _ in range(HOSTS)]
-    with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        list(threads.map(stack.enter_context, several))
+    with ExitStack() as stack:
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(stack.enter_context, several))
         yield several
 
 
@@ -45,7 +46,7 @@ def _first_told(agent: AgentProcess) -> str:
     """What it waits for as soon as it has asked sanlock."""
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
-        if agent.socket.exists():
+        if agent.is_ready:
             for text in agent.status()["waits_for"]:
                 if "sanlock is acquiring" in text:
                     return str(text)
