@@ -2,8 +2,8 @@
 
 safety: between evidence and command another host may have acted. The same
 decision is taken once more on evidence of which the VM's status, the lease
-owners, both maintenance flags and our host id lease were read just now, slot 0
-at most ``REREAD_LIMIT_S`` before; another outcome, and the command is dropped.
+owners, both maintenance flags and our host id lease were read at most
+``REREAD_LIMIT_S`` before; another outcome, and the command is dropped.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import replace
 from ovirt_he_agent.agent import ports
 from ovirt_he_agent.agent.board import Board
 from ovirt_he_agent.agent.observers import Observers
-from ovirt_he_agent.core import decision, snapshot
+from ovirt_he_agent.core import decision, model, snapshot
 from ovirt_he_agent.core.state import State
 from ovirt_he_agent.errors import HeAgentError, OutcomeUnknown
 
@@ -89,6 +89,8 @@ class Actuator:
             return f"reading slot 0 and the host id lease again took more than {REREAD_LIMIT_S} s"
         except HeAgentError as e:  # nothing was sent: no failed start, and no unknown outcome
             return f"the evidence could not be read again: {e}"
-        fresh = replace(snapshot.only_since(board.snapshot(), started), command=None)
-        again = decision.decide(state, fresh, board.clock())
+        now = board.clock()
+        since = model.MonotonicMs(max(started, now - int(REREAD_LIMIT_S * 1000)))
+        fresh = replace(snapshot.only_since(board.snapshot(), since), command=None)
+        again = decision.decide(state, fresh, now)
         return None if again.command == command else again.reason
