@@ -1,12 +1,11 @@
 """The error tree: few classes, each a *reaction*; fields carry the facts, the text says what to do.
 
-A concrete error is a dataclass below one of the reactions; its ``msg`` is a
-``str.format`` template over its own fields (``{self.path}``). Foreign
+A concrete error is a class below one of the reactions, mostly a dataclass; its
+``msg`` is a ``str.format`` template over its own fields (``{self.path}``). Foreign
 exceptions are mapped to these once, in the adapter, with ``raise ... from``.
 """
 
 import enum
-from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -21,7 +20,6 @@ class ExitCode(enum.IntEnum):
     REFUSED = 5
 
 
-@dataclass(eq=False)
 class HeAgentError(Exception):
     """Base of all errors of this project; never raised itself.
 

@@ -1,12 +1,13 @@
 """From the OVF_STORE's document to a startable definition; checked when it changes, not when it is needed."""
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from ovirt_he_agent.core import snapshot
 from ovirt_he_agent.errors import BadInput, HeAgentError
-from ovirt_he_agent.ovf import document, domainxml
+from ovirt_he_agent.ovf import document, domainxml, host_facts
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Definitions:
 
 def _translate(data: bytes) -> domainxml.Definition | HeAgentError:
     try:
-        return domainxml.define(document.read(data), data)
+        return domainxml.define(document.read(data), host_facts.UNKNOWN)
     except HeAgentError as e:
         return e
 
@@ -88,7 +89,7 @@ def _facts(definition: domainxml.Definition, reading: Reading) -> snapshot.Defin
     return snapshot.Definition(
         vm_id=definition.vm_id,
         name=definition.name or definition.vm_id,
-        sha256=definition.sha256,
+        sha256=hashlib.sha256(reading.document).hexdigest(),
         generation=definition.generation,
         memory_mib=definition.memory_mib,
         leases=tuple(

@@ -11,7 +11,7 @@ import click
 
 from ovirt_he_agent.cli import app, ovf_file
 from ovirt_he_agent.errors import ExitCode, Refused
-from ovirt_he_agent.ovf import archive, document, domainxml, facts, problems
+from ovirt_he_agent.ovf import archive, document, domainxml, facts, host_facts, problems, refusals
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SHOWN_NAMES = 5
@@ -90,8 +90,8 @@ def show(file: Path, vm_id: str | None, form: str) -> None:
         _print_json(facts.of(spec))
         return
     try:
-        _print(domainxml.define(spec, data).xml)
-    except domainxml.NotStartable as e:
+        _print(domainxml.define(spec, host_facts.UNKNOWN).xml)
+    except refusals.NotStartable as e:
         raise RefusedFile(file, str(e)) from e
 
 

@@ -24,6 +24,7 @@ _KIND_BY_RESOURCE = {
     "23": "usb policy",
     "26": "graphics",
 }
+_NO_RECORD = {"cpu", "memory", "interface", "disk", "usb policy"}
 _NIC_MODELS = {
     "0": vmspec.NicModel.RTL8139_PV,
     "1": vmspec.NicModel.RTL8139,
@@ -113,6 +114,25 @@ class Devices:
             return vmspec.Console.VIRTIO  # what engines meant before they wrote the type
         return spec.known("consoleType", _CONSOLES)
 
+    def console_socket(self) -> bool:
+        found = self.first("console")
+        return found is not None and _spec_record(found, "console").word("enableSocket") == "true"
+
+    def usb(self) -> bool | None:
+        """Whether the engine was told to give the VM USB; None: it was told nothing."""
+        found = self.first("usb policy")
+        policy = found[1].word(RASD + "UsbPolicy") if found else None
+        return None if policy is None else policy.strip().lower() != "disabled"
+
+    def others(self) -> tuple[vmspec.Device, ...]:
+        """Every record but those of disks and NICs, by kind in the order of the document."""
+        return tuple(
+            _device(kind, element, item)
+            for kind, items in self._by_kind.items()
+            if kind not in _NO_RECORD
+            for element, item in items
+        )
+
     def sound(self) -> str | None:
         found = self.first("sound")
         return found[1].word("Device") if found else None
@@ -120,6 +140,23 @@ class Devices:
     def watchdog(self) -> dict[str, str] | None:
         found = self.first("watchdog")
         return _spec_params(found[0], _named(found[1], "watchdog")) if found else None
+
+
+def _device(kind: str, element: etree._Element, item: Record) -> vmspec.Device:
+    device = item.word("Device")
+    _named(item, " ".join(dict.fromkeys(word for word in (kind, device) if word)))
+    return vmspec.Device(
+        kind=kind,
+        device=device,
+        id=item.text(RASD + "InstanceId"),
+        alias=item.word("Alias"),
+        address=item.address(),
+        boot_order=item.boot_order(),
+        plugged=item.boolean("IsPlugged", default=True),
+        read_only=item.boolean("IsReadOnly", default=False),
+        spec={key: value for key, value in _spec_params(element, item).items() if value},
+        custom_properties=item.properties("CustomProperties"),
+    )
 
 
 def _kind(item: Record) -> str:
@@ -176,6 +213,9 @@ def _nic(item: Record) -> vmspec.Nic:
         plugged=item.boolean("IsPlugged", default=True),
         boot_order=item.boot_order(),
         address=item.address(),
+        device=item.word("Device"),
+        alias=item.word("Alias"),
+        custom_properties=item.properties("CustomProperties"),
     )
 
 
@@ -192,8 +232,18 @@ def _numa_cell(node: etree._Element, warnings: list[str]) -> vmspec.NumaCell:
     cell = Record(record.children(node), "NUMA node", warnings)
     index = cell.integer("Index", lowest=0)
     cell.what = f"NUMA node {index}"
-    cpus = [record.number(part) for part in cell.parts("cpuIdList", ",", at_most=10_000)]
-    known = tuple(cpu for cpu in cpus if cpu is not None)
-    if len(known) != len(cpus):
-        cell.warn("cpuIdList holds something that is no CPU number")
-    return vmspec.NumaCell(index=index, cpus=known, memory_mib=cell.count("MemTotal"))
+    return vmspec.NumaCell(
+        index=index,
+        cpus=_numbers(cell, "cpuIdList", "CPU"),
+        memory_mib=cell.count("MemTotal"),
+        host_nodes=_numbers(cell, "vdsNumaNodeList", "node"),
+        tune_mode=cell.word("NumaTuneMode"),
+    )
+
+
+def _numbers(cell: Record, name: str, what: str) -> tuple[int, ...]:
+    numbers = [record.number(part) for part in cell.parts(name, ",", at_most=10_000)]
+    known = tuple(number for number in numbers if number is not None)
+    if len(known) != len(numbers):
+        cell.warn(f"{name} holds something that is no {what} number")
+    return known

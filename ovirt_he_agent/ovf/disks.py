@@ -6,12 +6,12 @@ volume that is nobody's parent.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from lxml import etree
 
 from ovirt_he_agent.ovf import problems, record, vmspec
 from ovirt_he_agent.ovf.record import RASD, Record
+from ovirt_he_agent.ovf.value import Value
 
 _BUSES = {
     "VirtIO": vmspec.Bus.VIRTIO,
@@ -27,8 +27,7 @@ _FORMATS = {
 }
 
 
-@dataclass(slots=True)
-class _Volume:
+class _Volume(Value):
     """One volume: its hardware item and its ``Disk`` element."""
 
     volume_id: str
@@ -110,7 +109,14 @@ def _volumes(
             raise problems.BadDocument(f"{item.what}: HostResource does not name an image")
         if named_volume_id != volume_id:
             item.warn(f"HostResource names another volume, {record.shown(named_volume_id)}")
-        yield _Volume(volume_id, image_id, item.text(RASD + "Parent"), item, element, disk)
+        yield _Volume(
+            volume_id=volume_id,
+            image_id=image_id,
+            parent_id=item.text(RASD + "Parent"),
+            item=item,
+            element=element,
+            disk=disk,
+        )
 
 
 def _lun(disk_id: str, disk: Record, item: Record | None) -> vmspec.LunDisk:
@@ -126,6 +132,10 @@ def _lun(disk_id: str, disk: Record, item: Record | None) -> vmspec.LunDisk:
         plugged=disk.boolean("plugged", default=True),
         read_only=read_only,
         shareable=disk.boolean("shareable", default=False),
+        boot_order=item.boot_order() if item is not None else None,
+        pass_discard=disk.boolean("pass-discard", default=False),
+        scsi_reservation=disk.boolean("scsi_reservation", default=False),
+        address=item.address() if item is not None else None,
     )
 
 
@@ -176,4 +186,7 @@ def _image(chain: list[_Volume]) -> vmspec.ImageDisk:
         shareable=disk.boolean("shareable", default=False),
         pass_discard=disk.boolean("pass-discard", default=False),
         address=item.address(),
+        device_alias=item.word("Alias"),
+        snapshot_id=item.word("SnapshotId"),
+        custom_properties=item.properties("CustomProperties"),
     )

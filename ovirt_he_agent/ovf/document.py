@@ -7,27 +7,44 @@ between other elements, so they are found by type. Which field becomes what,
 and what is refused or only warned of: ovirt-engine, utils/ovf.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lxml import etree
 
 from ovirt_he_agent.ovf import devices, disks, engine_xml, problems, record, safe_xml, vmspec
 from ovirt_he_agent.ovf.record import RASD, Record
+from ovirt_he_agent.ovf.value import Value
 
 NAMESPACES = ("http://schemas.dmtf.org/ovf/envelope/1/", "http://schemas.dmtf.org/ovf/envelope/1")
 """Both are the engine's; 4.2.0 to 4.2.2.4 wrote the second."""
 
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_LEVEL = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 _BIOS = {
     "0": vmspec.Bios.I440FX_SEABIOS,
     "1": vmspec.Bios.Q35_SEABIOS,
     "2": vmspec.Bios.Q35_UEFI,
     "3": vmspec.Bios.Q35_UEFI_SECURE_BOOT,
 }
+_BOOT_SEQUENCES = (
+    "C",
+    "DC",
+    "N",
+    "CDN",
+    "CND",
+    "DCN",
+    "DNC",
+    "NCD",
+    "NDC",
+    "CD",
+    "D",
+    "CN",
+    "DN",
+    "NC",
+    "ND",
+)
+_BOOT_DEVICES = {"C": "disk", "D": "cdrom", "N": "network"}
+_CPU_POLICIES = ("none", "manual", "manual", "dedicated", "isolate-threads")
+_RESUME = {word.value: word for word in vmspec.ResumeBehavior}
 _UNITS = {
     "megabytes": 20,
     "mb": 20,
@@ -45,11 +62,9 @@ _UNITS = {
     "tb": 40,
     "tib": 40,
 }
-_PROGRAMMATIC_UNIT = re.compile(r"bytes?\s*\*\s*2\s*\^\s*([0-9]{1,2})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Value):
     """Whose definition it is and how new: what choosing between copies needs."""
 
     vm_id: str
@@ -108,7 +123,7 @@ class _Envelope:
             raise problems.BadDocument(
                 "there is no OperatingSystemSection with an id: the VM's id is unknown"
             )
-        if not _UUID.fullmatch(self.vm_id):
+        if not record.is_uuid(self.vm_id):
             raise problems.BadDocument(f"the VM's id {record.shown(self.vm_id)} is not a UUID")
         return self.vm_id
 
@@ -179,7 +194,7 @@ def read(data: bytes) -> vmspec.VmSpec:
         custom_serial_number=vm.text("CustomSerialNumber"),
         cpu_pinning=vm.text("CpuPinning"),
         numa_cells=devices.numa_cells(envelope.section("NumaNodeSection_Type"), warnings),
-        custom_properties=_properties(vm, "PredefinedProperties") | _properties(vm, "UserDefinedProperties"),
+        custom_properties=vm.properties("PredefinedProperties") | vm.properties("UserDefinedProperties"),
         lease_domain_id=vm.word("LeaseDomainId"),
         disks=all_disks,
         nics=items.nics(),
@@ -192,8 +207,25 @@ def read(data: bytes) -> vmspec.VmSpec:
         rng=items.rng(),
         balloon=items.has("balloon"),
         console=items.console(),
+        console_socket=items.console_socket(),
         sound=items.sound(),
         watchdog=items.watchdog(),
+        time_zone=vm.word("TimeZone"),
+        resume_behavior=vm.known("ResumeBehavior", _RESUME),
+        boot_devices=_boot_devices(vm),
+        kernel=vm.word("kernel_url"),
+        initrd=vm.word("initrd_url"),
+        kernel_parameters=vm.word("kernel_params"),
+        spice_file_transfer=vm.switch("IsSpiceFileTransferEnabled"),
+        spice_copy_paste=vm.switch("IsSpiceCopyPasteEnabled"),
+        smartcard=items.has("smartcard"),
+        usb=items.usb(),
+        multi_queues=vm.switch("MultiQueuesEnabled"),
+        virtio_scsi_multi_queues=vm.switch("VirtioScsiMultiQueuesEnabled"),
+        virtio_scsi_queues=_virtio_scsi_queues(vm, envelope),
+        balloon_enabled=vm.switch("BalloonEnabled"),
+        cpu_policy=_cpu_policy(vm),
+        devices=items.others(),
         active_snapshot_id=_active_snapshot_id(envelope),
         engine_xml=_engine_xml(vm, vm_id, all_disks, warnings),
         warnings=tuple(warnings),  # last: the lines above add to them
@@ -227,16 +259,22 @@ def _memory_mib(items: devices.Devices) -> int:
     unit = memory.text(RASD + "AllocationUnits") or ""
     shift = _UNITS.get(unit.strip().lower())
     if shift is None:
-        programmatic = _PROGRAMMATIC_UNIT.fullmatch(unit.strip().lower())
-        if programmatic is None:
-            raise problems.BadDocument(
-                f"memory item: the unit (AllocationUnits) {record.shown(unit)} is not known"
-            )
-        shift = int(programmatic[1])
+        shift = _programmatic_shift("".join(unit.lower().split()))
+    if shift is None:
+        raise problems.BadDocument(
+            f"memory item: the unit (AllocationUnits) {record.shown(unit)} is not known"
+        )
     size_bytes = quantity << shift
     if size_bytes % (1 << 20):
         raise problems.BadDocument(f"memory item: {quantity} {record.shown(unit)} are not whole MiB")
     return size_bytes >> 20
+
+
+def _programmatic_shift(unit: str) -> int | None:
+    """The exponent of ``byte*2^20``, as DSP0004 writes units."""
+    base, _, exponent = unit.partition("*2^")
+    shift = record.number(exponent)
+    return shift if base in ("byte", "bytes") and shift is not None and 0 <= shift < 100 else None
 
 
 def _bios(vm: Record) -> vmspec.Bios | None:
@@ -250,18 +288,35 @@ def _bios(vm: Record) -> vmspec.Bios | None:
 
 def _cluster_version(vm: Record) -> str | None:
     level = vm.word("CustomCompatibilityVersion") or vm.word("ClusterCompatibilityVersion")
-    if level is not None and not _LEVEL.fullmatch(level):
+    if level is not None and not _is_level(level):
         vm.warn(f"the compatibility version {record.shown(level)} is not two numbers with a dot")
     return level
 
 
-def _properties(vm: Record, name: str) -> dict[str, str]:
-    """``key=value;key=value``; a value may hold anything but a semicolon."""
-    properties: dict[str, str] = {}
-    for part in vm.parts(name, ";", at_most=10_000):
-        key, _, value = part.partition("=")
-        properties[key] = value
-    return properties
+def _is_level(text: str) -> bool:
+    numbers = text.split(".")
+    return len(numbers) == 2 and all(n.isascii() and n.isdigit() and len(n) <= 4 for n in numbers)
+
+
+def _virtio_scsi_queues(vm: Record, envelope: _Envelope) -> int | None:
+    element = envelope.content.find("VirtioScsiMultiQueuesEnabled")
+    text = element.get(f"{{{envelope.namespace}}}queues") if element is not None else None
+    queues = record.number(text) if text else None
+    if text and (queues is None or queues < 1):
+        vm.warn(f"queues of VirtioScsiMultiQueuesEnabled is {record.shown(text)}, not a number of 1 or more")
+        return None
+    return queues
+
+
+def _boot_devices(vm: Record) -> tuple[str, ...]:
+    sequence = vm.integer("default_boot_sequence", lowest=0, highest=len(_BOOT_SEQUENCES) - 1)
+    letters = "" if sequence is None else _BOOT_SEQUENCES[sequence]
+    return tuple(_BOOT_DEVICES[letter] for letter in letters)
+
+
+def _cpu_policy(vm: Record) -> str | None:
+    policy = vm.integer("CpuPinningPolicy", lowest=0, highest=len(_CPU_POLICIES) - 1)
+    return None if policy is None else _CPU_POLICIES[policy]
 
 
 def _active_snapshot_id(envelope: _Envelope) -> str | None:

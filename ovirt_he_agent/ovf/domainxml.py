@@ -5,75 +5,22 @@ with the reason. safety: VDSM adds no lease by itself, so a definition without
 one would let two hosts run the engine VM on the same disk.
 """
 
-import hashlib
-from dataclasses import dataclass
-from typing import ClassVar
+import enum
 
-from ovirt_he_agent.errors import Refused
-from ovirt_he_agent.ovf import vmspec
-
-_SAVE_IN_ENGINE = (
-    "save the VM once in the engine (cluster level 4.2 or later) while it runs, so that the engine "
-    "writes a definition with leases into the OVF_STORE"
-)
+from ovirt_he_agent.ovf import refusals, vmspec
+from ovirt_he_agent.ovf.host_facts import HostFacts
+from ovirt_he_agent.ovf.value import Value
 
 
-@dataclass(eq=False)
-class NotStartable(Refused):
-    """The document can be read, but no definition that is safe to start can be had from it."""
+class Made(enum.StrEnum):
+    """How the domain XML came about."""
 
-    vm_id: str
-
-
-@dataclass(eq=False)
-class NoEngineXml(NotStartable):
-    """Not the engine's own VM, or written by an engine before 4.2.1 or for a cluster below 4.2."""
-
-    hosted_engine: bool
-    msg: ClassVar[str] = "VM {self.vm_id} has no EngineXml, so there is no domain to start; {self.remedy}"
-
-    @property
-    def remedy(self) -> str:
-        return (
-            _SAVE_IN_ENGINE
-            if self.hosted_engine
-            else "its Origin says that it is not the engine VM: check the id"
-        )
+    AS_IS = "the engine's own"
+    REPAIRED = "the engine's own, repaired"
+    GENERATED = "generated from the OVF"
 
 
-@dataclass(eq=False)
-class EngineXmlNotWellFormed(NotStartable):
-    """The embedded text is cut or torn."""
-
-    msg: ClassVar[str] = "the EngineXml of VM {self.vm_id} is not well formed; " + _SAVE_IN_ENGINE
-
-
-@dataclass(eq=False)
-class EngineXmlOfAnotherVm(NotStartable):
-    """VDSM takes the id from this text: sending it would start that other VM."""
-
-    uuid: str | None
-    msg: ClassVar[str] = (
-        "the EngineXml of VM {self.vm_id} is not its own, its uuid is {self.uuid}; " + _SAVE_IN_ENGINE
-    )
-
-
-@dataclass(eq=False)
-class EngineXmlUnprotected(NotStartable):
-    """A disk is not exclusive or has no lease."""
-
-    unprotected: tuple[str, ...]
-    msg: ClassVar[str] = (
-        "the EngineXml of VM {self.vm_id} would start it unprotected: {self.reasons}; " + _SAVE_IN_ENGINE
-    )
-
-    @property
-    def reasons(self) -> str:
-        return "; ".join(self.unprotected)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
+class Volume(Value):
     """A leaf volume that the VM opens; an ``exclusive`` one has its lease among the definition's."""
 
     domain_id: str | None
@@ -82,41 +29,46 @@ class Volume:
     exclusive: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
+class Definition(Value):
     """What ``VM.create`` gets, and what the rules for a start ask about it."""
 
     vm_id: str
     name: str | None
     xml: str
+    made: Made
+    reason: str | None
+    """Why the engine's own domain did not go as it is; None if it does."""
+    warnings: tuple[str, ...]
+    """What was added, dropped or assumed on the way; the document's own warnings are not among them."""
     volumes: tuple[Volume, ...]
     leases: tuple[vmspec.Lease, ...]
     """Every lease in ``xml``, a VM lease (key ``vm_id``) too: all must be free before a start."""
     memory_mib: int
     generation: int | None
     export_date: str | None
-    sha256: str
-    """Of the document, in hexadecimal digits."""
 
 
-def define(spec: vmspec.VmSpec, document: bytes) -> Definition:
-    """The definition of the VM ``spec``, read from ``document``.
+def define(spec: vmspec.VmSpec, host: HostFacts) -> Definition:
+    """The definition of the VM ``spec`` for the host that ``host`` tells about.
 
-    Raises a ``NotStartable`` that names the reason.
+    Raises a ``refusals.NotStartable`` that names the reason.
     """
     embedded = spec.engine_xml
     if embedded is None:
-        raise NoEngineXml(spec.vm_id, spec.hosted_engine)
+        raise refusals.NoEngineXml(spec.vm_id, spec.hosted_engine)
     if not embedded.well_formed:
-        raise EngineXmlNotWellFormed(spec.vm_id)
+        raise refusals.EngineXmlNotWellFormed(spec.vm_id)
     if not embedded.ours:
-        raise EngineXmlOfAnotherVm(spec.vm_id, embedded.uuid)
+        raise refusals.EngineXmlOfAnotherVm(spec.vm_id, embedded.uuid)
     if not embedded.usable:
-        raise EngineXmlUnprotected(spec.vm_id, embedded.unprotected)
+        raise refusals.EngineXmlUnprotected(spec.vm_id, embedded.unprotected)
     return Definition(
         vm_id=spec.vm_id,
         name=spec.name,
         xml=embedded.text,
+        made=Made.AS_IS,
+        reason=None,
+        warnings=(),
         volumes=tuple(
             Volume(
                 domain_id=disk.domain_id,
@@ -130,5 +82,4 @@ def define(spec: vmspec.VmSpec, document: bytes) -> Definition:
         memory_mib=spec.memory_mib,
         generation=spec.generation,
         export_date=spec.export_date,
-        sha256=hashlib.sha256(document).hexdigest(),
     )

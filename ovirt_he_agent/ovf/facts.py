@@ -15,23 +15,39 @@ _AS_THEY_ARE = (
     "bios", "tpm", "iothreads", "boot_menu", "start_paused", "stateless", "serial_number_policy",
     "custom_serial_number", "cpu_pinning", "custom_properties", "lease_domain_id", "graphics", "headless",
     "default_display_type_raw", "vnc_keymap", "cdrom", "controllers", "rng", "balloon", "console", "sound",
-    "watchdog", "active_snapshot_id", "warnings",
+    "watchdog", "console_socket", "time_zone", "resume_behavior", "boot_devices", "kernel", "initrd",
+    "kernel_parameters", "spice_file_transfer", "spice_copy_paste", "smartcard", "usb", "multi_queues",
+    "virtio_scsi_multi_queues", "virtio_scsi_queues", "balloon_enabled", "cpu_policy", "active_snapshot_id",
+    "warnings",
 )  # fmt: skip
 _IMAGE = (
     "alias", "image_id", "volume_id", "domain_id", "domain_ids", "pool_id_in_ovf", "interface", "format",
     "size_gib", "boot", "boot_order", "plugged", "read_only", "shareable", "pass_discard", "address",
+    "device_alias", "snapshot_id", "custom_properties",
 )  # fmt: skip
-_LUN = ("alias", "disk_id", "lun_id", "interface", "boot", "plugged", "read_only", "shareable")
-_NIC = ("id", "name", "mac", "network", "profile", "model", "linked", "plugged", "boot_order", "address")
+_LUN = (
+    "alias", "disk_id", "lun_id", "interface", "boot", "plugged", "read_only", "shareable", "boot_order",
+    "pass_discard", "scsi_reservation", "address",
+)  # fmt: skip
+_NIC = (
+    "id", "name", "mac", "network", "profile", "model", "linked", "plugged", "boot_order", "address",
+    "device", "alias", "custom_properties",
+)  # fmt: skip
+_NUMA_CELL = ("index", "cpus", "memory_mib", "host_nodes", "tune_mode")
+_DEVICE = (
+    "kind", "device", "id", "alias", "address", "boot_order", "plugged", "read_only", "spec",
+    "custom_properties",
+)  # fmt: skip
 
 
 def of(spec: vmspec.VmSpec) -> dict[str, Any]:
     """The facts of ``spec``, ready for ``json.dumps``."""
     facts = _fields(spec, _AS_THEY_ARE)
-    facts["numa_cells"] = [_fields(cell, ("index", "cpus", "memory_mib")) for cell in spec.numa_cells]
+    facts["numa_cells"] = [_fields(cell, _NUMA_CELL) for cell in spec.numa_cells]
     facts["disks"] = [_disk(disk) for disk in spec.disks]
     facts["nics"] = [_fields(nic, _NIC) for nic in spec.nics]
     facts["video"] = [_fields(video, ("device", "spec")) for video in spec.video]
+    facts["devices"] = [_fields(device, _DEVICE) for device in spec.devices]
     facts |= _engine_xml(spec.engine_xml, spec.vm_id)
     facts["boot_disk_volume_id"] = spec.boot_disk.volume_id if spec.boot_disk else None
     facts["must_not_boot_volume_ids"] = [disk.volume_id for disk in spec.must_not_boot]

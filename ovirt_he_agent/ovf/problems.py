@@ -4,17 +4,18 @@ The text names the reason and the remedy; whoever knows the file or the volume
 puts its name in front.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from ovirt_he_agent.errors import BadInput
 
 
-@dataclass(eq=False)
 class BadDocument(BadInput):
     """The document cannot be read, for ``reason``."""
 
-    reason: str
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
     remedy: ClassVar[str] = (
         "save the VM in the engine (any edit will do), so that the engine writes its OVF again, and read that"
     )

@@ -5,7 +5,6 @@ right or the document is refused; anything else becomes None with a warning.
 """
 
 import enum
-import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -14,7 +13,6 @@ from lxml import etree
 from ovirt_he_agent.ovf import problems
 
 RASD = "{http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData}"
-_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _SHOWN = 60
 
 Word = TypeVar("Word", bound=enum.StrEnum)
@@ -23,7 +21,16 @@ Word = TypeVar("Word", bound=enum.StrEnum)
 def number(text: str) -> int | None:
     """A whole number in decimal digits; None if ``text`` is none."""
     text = text.strip()
-    return int(text) if _NUMBER.fullmatch(text) else None
+    digits = text[1:] if text.startswith(("+", "-")) else text
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
+
+
+def is_uuid(text: str) -> bool:
+    """Five groups of hexadecimal digits, in either letter case."""
+    groups = text.split("-")
+    return [len(group) for group in groups] == [8, 4, 4, 4, 12] and not (
+        "".join(groups).strip("0123456789abcdefABCDEF")
+    )
 
 
 def shown(text: str) -> str:
@@ -96,6 +103,24 @@ class Record:
         if text.count(separator) >= at_most:
             raise problems.Hostile(f"{self.what}: {_local(name)} has more than {at_most} parts")
         return [part for part in text.split(separator) if part]
+
+    def properties(self, name: str) -> dict[str, str]:
+        """``key=value;key=value``; a value may hold anything but a semicolon."""
+        properties: dict[str, str] = {}
+        for part in self.parts(name, ";", at_most=10_000):
+            key, _, value = part.partition("=")
+            properties[key] = value
+        return properties
+
+    def switch(self, name: str) -> bool | None:
+        """A boolean that nothing is assumed for; None with a warning if it is neither true nor false."""
+        text = self.word(name)
+        if text is None:
+            return None
+        value = {"true": True, "false": False}.get(text.strip().lower())
+        if value is None:
+            self.warn(f"{_local(name)} is {shown(text)}, neither true nor false; taken as not given")
+        return value
 
     def boot_order(self) -> int | None:
         """The device's place in the boot order; 0 means none."""

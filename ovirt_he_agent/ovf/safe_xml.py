@@ -6,6 +6,7 @@ expand and nothing to fetch; the engine's own reader forbids one too
 otherwise become a quarter of a GiB of nodes.
 """
 
+import functools
 import re
 
 from lxml import etree
@@ -20,9 +21,6 @@ MAX_DEPTH = 64
 """Deepest nesting of elements; the engine needs about eight."""
 
 _CODECS = {"utf-8": "utf-8", "us-ascii": "ascii", "iso-8859-1": "latin-1", "utf-16": "utf-16"}
-_DECLARATION = re.compile(
-    rb"""(?:\xef\xbb\xbf)?<\?xml\s[^>]{0,200}?\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']"""
-)
 _is_too_deep = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
 
 
@@ -65,11 +63,18 @@ def parse_text(text: str) -> etree._Element:
     return _tree(text.encode(), text, _text_parser)
 
 
+@functools.cache
+def _declaration() -> re.Pattern[bytes]:
+    return re.compile(
+        rb"""(?:\xef\xbb\xbf)?<\?xml\s[^>]{0,200}?\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']"""
+    )
+
+
 def _decode(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         declared, codec = "UTF-16", "utf-16"
     else:
-        found = _DECLARATION.match(data)
+        found = _declaration().match(data)
         declared = found[1].decode("ascii") if found else "UTF-8"
         codec = _CODECS.get(declared.lower(), "")
         if not codec:

@@ -7,7 +7,8 @@ MiB unless the name says otherwise.
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from ovirt_he_agent.ovf.value import Value
 
 
 class Bus(enum.StrEnum):
@@ -61,6 +62,14 @@ class Console(enum.StrEnum):
     SCLP = "sclp"
 
 
+class ResumeBehavior(enum.StrEnum):
+    """What VDSM does with the VM after an I/O error that is over."""
+
+    AUTO_RESUME = "auto_resume"
+    LEAVE_PAUSED = "leave_paused"
+    KILL = "kill"
+
+
 class Missing(enum.StrEnum):
     """What an embedded domain of ours lacks to be sent as it is, in the order to show."""
 
@@ -68,8 +77,7 @@ class Missing(enum.StrEnum):
     VOLUME_LEASE = "volume lease"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageDisk:
+class ImageDisk(Value):
     """A disk on a storage domain: one for a whole chain of volumes; ``volume_id`` is its leaf."""
 
     alias: str | None
@@ -91,10 +99,14 @@ class ImageDisk:
     shareable: bool
     pass_discard: bool
     address: Mapping[str, str] | None
+    device_alias: str | None
+    """libvirt's alias of the last run, or ``ua-<device id>``."""
+    snapshot_id: str | None
+    """The disk is another VM's snapshot, attached for a while."""
+    custom_properties: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LunDisk:
+class LunDisk(Value):
     """A disk that is a LUN of its own."""
 
     alias: str | None
@@ -105,10 +117,13 @@ class LunDisk:
     plugged: bool
     read_only: bool
     shareable: bool
+    boot_order: int | None
+    pass_discard: bool
+    scsi_reservation: bool
+    address: Mapping[str, str] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nic:
+class Nic(Value):
     id: str | None
     name: str | None
     mac: str | None
@@ -120,24 +135,46 @@ class Nic:
     plugged: bool
     boot_order: int | None
     address: Mapping[str, str] | None
+    device: str | None
+    """``bridge`` or ``hostdev``, as written."""
+    alias: str | None
+    custom_properties: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Video:
+class Video(Value):
     device: str | None
     spec: Mapping[str, str]
     """``vram``, ``ram``, ``vgamem`` in KiB, ``heads``, others, as written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NumaCell:
+class NumaCell(Value):
     index: int | None
     cpus: tuple[int, ...]
     memory_mib: int | None
+    host_nodes: tuple[int, ...]
+    """Pinned to these NUMA nodes of a host."""
+    tune_mode: str | None
+    """``strict``, ``interleave``, ``preferred``, as written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Device(Value):
+    """The record of a device that is neither a disk nor a NIC, in the order of the document."""
+
+    kind: str
+    """``video``, ``graphics``, ``cdrom``, ``controller``, ``rng``, ``tpm``, other types as written."""
+    device: str | None
+    id: str | None
+    alias: str | None
+    address: Mapping[str, str] | None
+    boot_order: int | None
+    plugged: bool
+    read_only: bool
+    spec: Mapping[str, str]
+    """SpecParams, as written; an empty value is left out (the writer lost it)."""
+    custom_properties: Mapping[str, str]
+
+
+class Lease(Value):
     """A ``lease`` element; VDSM replaces placeholders in ``path`` and offset at the start."""
 
     key: str
@@ -147,8 +184,7 @@ class Lease:
     """None: absent or a placeholder."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineXml:
+class EngineXml(Value):
     """The libvirt domain that the engine embeds for its own VM, looked at but not changed.
 
     Of another VM's domain (``ours`` is False) nothing is known but its uuid.
@@ -172,8 +208,7 @@ class EngineXml:
         return self.ours and not self.missing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmSpec:
+class VmSpec(Value):
     vm_id: str
     name: str | None
     description: str | None
@@ -218,8 +253,32 @@ class VmSpec:
     rng: RngSource | None
     balloon: bool
     console: Console | None
+    console_socket: bool
+    """The console is reached through VDSM's proxy on the host (``enableSocket``)."""
     sound: str | None
     watchdog: Mapping[str, str] | None
+    time_zone: str | None
+    """An Olson name, or Windows' name of a zone for a Windows guest; None: UTC."""
+    resume_behavior: ResumeBehavior | None
+    boot_devices: tuple[str, ...]
+    """The VM's boot sequence: ``disk``, ``cdrom``, ``network``; devices carry it as their boot order."""
+    kernel: str | None
+    initrd: str | None
+    kernel_parameters: str | None
+    spice_file_transfer: bool | None
+    spice_copy_paste: bool | None
+    smartcard: bool
+    usb: bool | None
+    """False: the engine was told to give the VM no USB."""
+    multi_queues: bool | None
+    virtio_scsi_multi_queues: bool | None
+    virtio_scsi_queues: int | None
+    """None with ``virtio_scsi_multi_queues``: as many as suit the number of vcpus."""
+    balloon_enabled: bool | None
+    """VDSM may take memory back through the balloon device."""
+    cpu_policy: str | None
+    """``none``, ``manual``, ``dedicated``, ``isolate-threads``: VDSM's words."""
+    devices: tuple[Device, ...]
     active_snapshot_id: str | None
     engine_xml: EngineXml | None
     warnings: tuple[str, ...]

@@ -294,6 +294,10 @@ def test_lun_is_a_disk_without_a_hardware_item() -> None:
         plugged=True,
         read_only=False,
         shareable=True,
+        boot_order=None,
+        pass_discard=False,
+        scsi_reservation=False,
+        address=None,
     )
     assert isinstance(image, vmspec.ImageDisk)
     shown = facts.of(document.read(with_lun()))

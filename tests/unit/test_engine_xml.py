@@ -1,13 +1,12 @@
 """The embedded domain: ours or not, protected or not, and what may be sent."""
 
-import hashlib
 import re
 from collections.abc import Callable
 
 import pytest
 
 from ovirt_he_agent.errors import ExitCode
-from ovirt_he_agent.ovf import document, domainxml, facts, vmspec
+from ovirt_he_agent.ovf import document, domainxml, facts, host_facts, refusals, vmspec
 from tests import golden_ovf
 from tests.golden_ovf import DOMAIN, S01, S02, S02_VM, S04, S05, S06
 
@@ -51,9 +50,9 @@ def engine_xml(data: bytes) -> vmspec.EngineXml:
     return spec.engine_xml
 
 
-def refusal(data: bytes, kind: type[domainxml.NotStartable], *words: str) -> None:
+def refusal(data: bytes, kind: type[refusals.NotStartable], *words: str) -> None:
     with pytest.raises(kind) as caught:
-        domainxml.define(document.read(data), data)
+        domainxml.define(document.read(data), host_facts.UNKNOWN)
     assert caught.value.exit_code is ExitCode.REFUSED
     for word in words:
         assert word in str(caught.value)
@@ -66,19 +65,19 @@ def refusal(data: bytes, kind: type[domainxml.NotStartable], *words: str) -> Non
 def test_protected_domain_goes_as_it_is(name: str) -> None:
     data = golden_ovf.data(name)
     spec = document.read(data)
-    definition = domainxml.define(spec, data)
+    definition = domainxml.define(spec, host_facts.UNKNOWN)
     assert spec.engine_xml is not None
     assert definition.xml == spec.engine_xml.text
     assert definition.xml.startswith("<?xml")
     assert (definition.vm_id, definition.name) == (spec.vm_id, spec.name)
-    assert definition.sha256 == hashlib.sha256(data).hexdigest()
+    assert (definition.made, definition.reason, definition.warnings) == (domainxml.Made.AS_IS, None, ())
     assert (definition.memory_mib, definition.generation) == (spec.memory_mib, 12)
     assert definition.export_date == spec.export_date
 
 
 def test_definition_names_every_leaf_volume_and_its_lease() -> None:
     data = golden_ovf.data(S05)
-    definition = domainxml.define(document.read(data), data)
+    definition = domainxml.define(document.read(data), host_facts.UNKNOWN)
     assert [(v.domain_id, v.volume_id, v.exclusive) for v in definition.volumes] == [
         (DOMAIN, volume, True) for volume in S05_VOLUMES
     ]
@@ -101,7 +100,7 @@ def test_vm_lease_is_shown_apart_and_has_to_be_free_too() -> None:
         "offset": 3145728,
     }
     assert [record["key"] for record in shown["engine_xml_volume_leases"]] == [VOLUME]
-    assert len(domainxml.define(document.read(data), data).leases) == 2
+    assert len(domainxml.define(document.read(data), host_facts.UNKNOWN).leases) == 2
 
 
 def test_declared_encoding_of_the_embedded_text_does_not_matter() -> None:
@@ -117,7 +116,7 @@ def test_shareable_and_unplugged_disks_need_no_lease() -> None:
     assert engine_xml(embedded(S05, one_lease, shareable)).usable
     unplugged = ("<BootOrder>0</BootOrder><IsPlugged>true", "<BootOrder>0</BootOrder><IsPlugged>false")
     assert engine_xml(embedded(S05, one_lease, unplugged)).usable
-    definition = domainxml.define(document.read(embedded(S05, one_lease, shareable)), b"")
+    definition = domainxml.define(document.read(embedded(S05, one_lease, shareable)), host_facts.UNKNOWN)
     assert [(v.volume_id, v.exclusive) for v in definition.volumes] == [(first, True), (second, False)]
 
 
@@ -125,20 +124,20 @@ def test_shareable_and_unplugged_disks_need_no_lease() -> None:
 
 
 def test_domain_without_lease_and_exclusive_is_refused_by_name() -> None:
-    refusal(golden_ovf.data(S04), domainxml.EngineXmlUnprotected, "exclusive", "lease", DOMAIN)
+    refusal(golden_ovf.data(S04), refusals.EngineXmlUnprotected, "exclusive", "lease", DOMAIN)
     assert [str(word) for word in engine_xml(golden_ovf.data(S04)).missing] == ["exclusive", "volume lease"]
 
 
 def test_lease_without_exclusive_is_not_enough() -> None:
     data = embedded(S02, replacing("<ovirt-vm:shared>exclusive</ovirt-vm:shared>", ""))
     assert engine_xml(data).missing == (vmspec.Missing.EXCLUSIVE,)
-    refusal(data, domainxml.EngineXmlUnprotected, VOLUME, "not marked exclusive")
+    refusal(data, refusals.EngineXmlUnprotected, VOLUME, "not marked exclusive")
 
 
 def test_exclusive_without_lease_is_not_enough() -> None:
     data = embedded(S02, without_leases)
     assert engine_xml(data).missing == (vmspec.Missing.VOLUME_LEASE,)
-    refusal(data, domainxml.EngineXmlUnprotected, VOLUME, "no lease")
+    refusal(data, refusals.EngineXmlUnprotected, VOLUME, "no lease")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,7 @@ def test_exclusive_without_lease_is_not_enough() -> None:
     ],
 )
 def test_lease_or_mark_of_something_else_does_not_count(before: str, after: str) -> None:
-    refusal(embedded(S02, replacing(before, after)), domainxml.EngineXmlUnprotected, VOLUME)
+    refusal(embedded(S02, replacing(before, after)), refusals.EngineXmlUnprotected, VOLUME)
 
 
 def test_only_the_last_of_two_marks_counts_as_in_vdsm() -> None:
@@ -173,20 +172,20 @@ def test_disk_without_a_known_storage_domain_cannot_be_protected() -> None:
 
 def test_domain_of_another_vm_is_refused_and_nothing_of_it_is_shown() -> None:
     data = golden_ovf.data("b09-engine-xml-of-another-vm.ovf")
-    refusal(data, domainxml.EngineXmlOfAnotherVm, "ea2b53b4-9945-4db8-a7c5-3fb52476fa62")
+    refusal(data, refusals.EngineXmlOfAnotherVm, "ea2b53b4-9945-4db8-a7c5-3fb52476fa62")
     assert engine_xml(data).leases == ()
 
 
 def test_uuid_in_other_letters_is_another_vm_as_it_is_to_vdsm() -> None:
     data = embedded(S02, replacing(f"<uuid>{S02_VM}", f"<uuid>{S02_VM.upper()}"))
-    refusal(data, domainxml.EngineXmlOfAnotherVm)
+    refusal(data, refusals.EngineXmlOfAnotherVm)
 
 
 def test_root_that_is_no_domain_is_refused() -> None:
     data = embedded(S02, lambda xml: xml.replace("<domain", "<machine").replace("</domain", "</machine"))
     spec = document.read(data)
     assert any("EngineXml" in warning and "uuid" in warning for warning in spec.warnings)
-    refusal(data, domainxml.EngineXmlOfAnotherVm)
+    refusal(data, refusals.EngineXmlOfAnotherVm)
 
 
 @pytest.mark.parametrize(
@@ -205,12 +204,12 @@ def test_broken_or_hostile_text_is_refused_and_the_rest_is_shown(change: Callabl
     assert spec.name == "HostedEngine"
     assert engine_xml(data).well_formed is False
     assert any("EngineXml" in warning for warning in spec.warnings)
-    refusal(data, domainxml.EngineXmlNotWellFormed, S02_VM)
+    refusal(data, refusals.EngineXmlNotWellFormed, S02_VM)
 
 
 def test_document_without_an_embedded_domain_is_refused() -> None:
-    refusal(golden_ovf.data(S01), domainxml.NoEngineXml, "no EngineXml", "in the engine")
-    refusal(golden_ovf.data(S06), domainxml.NoEngineXml, "not the engine VM")
+    refusal(golden_ovf.data(S01), refusals.NoEngineXml, "no EngineXml", "in the engine")
+    refusal(golden_ovf.data(S06), refusals.NoEngineXml, "not the engine VM")
 
 
 def test_empty_element_is_no_embedded_domain() -> None:
