@@ -229,7 +229,7 @@ class Storage:
 class Definition:
     """How the VM's definition in the OVF_STORE is followed."""
 
-    check_period_s: Annotated[float, _number(1, 3600)] = 10
+    check_period_s: Annotated[float, _number(1, 3600)] = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

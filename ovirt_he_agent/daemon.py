@@ -18,7 +18,14 @@ from typing import Protocol
 import click
 
 from ovirt_he_agent import config
-from ovirt_he_agent.adapters import hosted_engine_conf, journal, leases, systemd, volumes
+from ovirt_he_agent.adapters import (
+    definition_history,
+    hosted_engine_conf,
+    journal,
+    leases,
+    systemd,
+    volumes,
+)
 from ovirt_he_agent.adapters.monitors import liveliness
 from ovirt_he_agent.adapters.ovfstore import search
 from ovirt_he_agent.adapters.vdsm import endpoint, verbs
@@ -39,6 +46,11 @@ EXIT_GRACE_S = 4.0
 
 def clock() -> MonotonicMs:
     return MonotonicMs(time.monotonic_ns() // 1_000_000)
+
+
+def utc_s() -> int:
+    """For people; no rule compares it."""
+    return int(time.clock_gettime(time.CLOCK_REALTIME))
 
 
 class _Stop(Exception):
@@ -104,17 +116,20 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
     vdsm = verbs.Vdsm(endpoint.of(options.vdsm))
 
     async def run_agent(deployment: Deployment) -> None:
+        history = definition_history.History(
+            definition_history.directory_of(paths.state_dir, deployment.vm_id)
+        )
         store = search.OvfStore(vdsm, domain_id=deployment.domain_id, vm_id=deployment.vm_id, clock=clock)
         whiteboard = volumes.Whiteboard(clock=clock, timeout_s=options.storage.read_timeout_s)
         url = options.engine.health_url.format(fqdn=configuration.fqdn)
         page = liveliness.HealthPage(url, timeout_s=options.engine.probe_timeout_s, clock=clock)
-        with contextlib.closing(store), contextlib.closing(whiteboard):
+        with contextlib.closing(store), contextlib.closing(whiteboard), contextlib.closing(history):
             async with page:
                 world = observers.World(
                     vdsm=vdsm,
                     leases=sanlock,
                     whiteboard=whiteboard,
-                    definitions=definitions.Definitions(store),
+                    definitions=definitions.Definitions(store, history, clock=clock, utc_s=utc_s),
                     health=page,
                     local_maintenance=hosted_engine_conf.HaConf(paths.ha_conf),
                 )

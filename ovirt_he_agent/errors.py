@@ -41,6 +41,14 @@ class OutcomeUnknown(Retryable):
     """A command may or may not have taken effect: read the state before anything else, never repeat it."""
 
 
+class Rejected(HeAgentError):
+    """The other side looked at what it was given and turned it down: the same once more would be, too."""
+
+
+class NotThere(HeAgentError):
+    """What was asked about does not exist (any more), says who would know."""
+
+
 class Refused(HeAgentError):
     """This action must not be done: refused for safety, trying again changes nothing."""
 

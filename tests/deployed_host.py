@@ -75,6 +75,11 @@ class DeployedHost(EmulatedHost):
         return self.deployment.ha_conf(self.host_id)
 
     @property
+    def state_dir(self) -> Path:
+        """What the agent keeps."""
+        return self.root / "var/lib/ovirt-he-agent"
+
+    @property
     def certificates(self) -> Path:
         """Where the agent looks for VDSM's key, certificate and CA."""
         return self.root / "etc/pki/vdsm"
@@ -186,6 +191,7 @@ class DeployedHost(EmulatedHost):
         self.restore_files()
         self.restore_certificates()
         self.configure()
+        shutil.rmtree(self.state_dir, ignore_errors=True)
         await self.vdsm("Sim.heal")
         await self.forget_vm()
         await self.vdsm("Sim.calls", clear=True)

@@ -15,7 +15,7 @@ from ovirt_he_agent.agent.board import Board
 from ovirt_he_agent.agent.observers import Observers
 from ovirt_he_agent.core import decision, model, snapshot
 from ovirt_he_agent.core.state import State
-from ovirt_he_agent.errors import HeAgentError, OutcomeUnknown
+from ovirt_he_agent.errors import HeAgentError, OutcomeUnknown, Rejected
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,13 @@ REREAD_LIMIT_S = 1.0
 class Actuator:
     """Carries out one command at a time; what it reads and how it ends goes to the board."""
 
-    def __init__(self, board: Board, observers: Observers, vdsm: ports.Vdsm) -> None:
+    def __init__(
+        self, board: Board, observers: Observers, vdsm: ports.Vdsm, definitions: ports.Definitions
+    ) -> None:
         self._board = board
         self._observers = observers
         self._vdsm = vdsm
+        self._definitions = definitions
 
     def take(self, command: decision.VmCommand) -> snapshot.Command:
         """Put the command on the board as in flight: no other one is decided until it has ended."""
@@ -49,6 +52,8 @@ class Actuator:
         board, kind = self._board, given.kind
         fields = {"HE_COMMAND": kind, "HE_VM_ID": command.vm_id}
         log.info("command %s for VM %s", kind, command.vm_id, extra=fields)
+        if isinstance(command, decision.StartVm):
+            await self._definitions.begin(command.definition_sha256, given.number)
         try:
             if (why := await self._contradiction(command, state)) is not None:
                 done = replace(given, ok=False, refused=True, detail=why)
@@ -57,7 +62,7 @@ class Actuator:
         except OutcomeUnknown as e:
             done = replace(given, ok=None, detail=str(e))
         except HeAgentError as e:
-            done = replace(given, ok=False, detail=str(e))
+            done = replace(given, ok=False, rejected=isinstance(e, Rejected), detail=str(e))
         board.command = replace(done, done_at=board.clock())
         level = logging.INFO if done.ok else logging.WARNING
         ended = "dropped" if done.refused else "ended"

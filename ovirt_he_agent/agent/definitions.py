@@ -1,15 +1,34 @@
-"""From the OVF_STORE's document to a startable definition; checked when it changes, not when it is needed."""
+"""The definition of the next start: the store's document, translated when it changes, or one that was kept.
 
+Which one is said by ``core.definitions.choice``; here its inputs are brought
+together: what the store offers, what was kept, what an operator asked for, how
+starts went. ``look`` and ``see_to_history`` are the slow sides and may fail;
+``current`` answers from memory.
+"""
+
+import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
-from ovirt_he_agent.core import snapshot
+from ovirt_he_agent.agent import ports
+from ovirt_he_agent.agent.kept import Kept
+from ovirt_he_agent.core import model, snapshot
+from ovirt_he_agent.core.definitions import choice, life
+from ovirt_he_agent.core.definitions.record import Life, Record, Request
 from ovirt_he_agent.errors import BadInput, HeAgentError
 from ovirt_he_agent.ovf import document, domainxml, host_facts
 
 log = logging.getLogger(__name__)
+
+PATIENCE_MS = 10_000
+"""So long a look at the store is waited for: it may have a newer definition than those that were kept."""
+LOOK_LIMIT_MS = 60_000
+"""A look that ended longer ago says nothing of the store."""
+BEGIN_LIMIT_S = 2.0
+"""A start does not wait longer for the disk that notes it."""
 
 
 class Reading(Protocol):
@@ -21,10 +40,6 @@ class Reading(Protocol):
     def last_updated(self) -> str | None: ...
     @property
     def document(self) -> bytes: ...
-    @property
-    def older_than(self) -> int | None:
-        """The highest generation seen before, if this one is lower."""
-        ...
 
 
 class Store(Protocol):
@@ -48,31 +63,235 @@ class Startable:
     domain_xml: str
 
 
+def startable(reading: Reading) -> tuple[Startable, domainxml.Definition]:
+    """What can be started from the store's document, and how it was made. Raises ``Unusable``."""
+    made = _translate(reading.document)
+    if isinstance(made, HeAgentError):
+        raise Unusable(reading.volume_id, str(made)) from made
+    return Startable(_facts(made, reading), made.xml), made
+
+
 class Definitions:
-    """Remembers the translation of the last document; a document is translated once."""
+    """One VM's. ``utc_s`` is the host's clock in seconds since 1970, for people."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        history: ports.History,
+        *,
+        clock: Callable[[], model.MonotonicMs],
+        utc_s: Callable[[], int],
+    ) -> None:
         self._store = store
+        self._kept = Kept(history)
+        self._clock = clock
+        self._utc_s = utc_s
         self._document: bytes | None = None
-        self._outcome: domainxml.Definition | HeAgentError | None = None
+        self._outcome: tuple[Startable, domainxml.Definition] | Unusable | None = None
+        self._offer: choice.Offer | None = None
+        self._trouble: str | None = None
+        self._looking_since: model.MonotonicMs | None = None
+        self._looked_at: model.MonotonicMs | None = None
+        self._good_at: model.MonotonicMs | None = None
+        self._history_tried = False
+        self._said: tuple[str, choice.Why, str | None] | None = None
+        self._choice: choice.Choice | None = None
 
-    async def current(self) -> Startable:
-        """The definition for the next start.
+    # the store
 
-        Raises ``Unusable`` with the reason, and what the store raises.
-        """
-        reading = await self._store.check()
-        if self._outcome is None or reading.document != self._document:
-            self._document, self._outcome = reading.document, _translate(reading.document)
-            if reading.older_than is not None:
-                log.warning(
-                    "OVF_STORE volume %s holds an older generation of the VM than %d, which was seen before",
-                    reading.volume_id,
-                    reading.older_than,
+    async def look(self) -> None:
+        """Follow the store. Raises ``Unusable``, and what the store raises."""
+        self._looking_since = self._clock()
+        try:
+            reading = await self._store.check()
+            if self._outcome is None or reading.document != self._document:
+                self._document, self._outcome = reading.document, _outcome(reading)
+            if isinstance(self._outcome, Unusable):
+                raise self._outcome
+        except HeAgentError as e:
+            self._offer = None
+            self._trouble, self._looked_at = str(e), self._clock()
+            raise
+        finally:
+            self._looking_since = None
+        self._trouble, self._looked_at = None, self._clock()
+        self._good_at = self._looked_at
+        self._take(*self._outcome, reading)
+
+    def _take(self, found: Startable, made: domainxml.Definition, reading: Reading) -> None:
+        facts = replace(found.facts, source=_source(reading))
+        old = self._kept.records.get(facts.sha256)
+        if old is None:
+            self._kept.put(
+                Record(
+                    number=self._kept.next_number(),
+                    facts=facts,
+                    document=reading.document,
+                    domain_xml=found.domain_xml,
+                    made=made.made.value,
+                    warnings=made.warnings,
+                    kept_s=self._utc_s(),
                 )
-        if isinstance(self._outcome, HeAgentError):
-            raise Unusable(reading.volume_id, str(self._outcome)) from self._outcome
-        return Startable(_facts(self._outcome, reading), self._outcome.xml)
+            )
+        else:  # translated anew: by another version of the agent, or for a host that has changed
+            self._kept.put(
+                replace(
+                    old,
+                    facts=facts,
+                    domain_xml=found.domain_xml,
+                    made=made.made.value,
+                    warnings=made.warnings,
+                )
+            )
+        self._offer = choice.Offer(facts.sha256, facts.generation)
+        self._go_by_the_store()
+
+    def _go_by_the_store(self) -> None:
+        if self._offer is None:
+            return
+        head, _ = choice.take(self._kept.standing.head, self._offer)
+        self._kept.standing = replace(self._kept.standing, head=head)
+        self._kept.prune(self._needed())
+
+    def _needed(self) -> set[str]:
+        standing = self._kept.standing
+        return {part.sha256 for part in (standing.head, standing.life, self._offer) if part is not None}
+
+    # what is kept
+
+    async def see_to_history(self) -> None:
+        """Read it once, write what has changed, hear operators. Raises what is wrong with it."""
+        try:
+            if not self._kept.is_read:
+                await self._kept.read()
+                self._go_by_the_store()
+        finally:
+            self._history_tried = True
+        if (request := await self._kept.new_request()) is not None:
+            self._obey(request)
+        await self._kept.write()
+        self._kept.check()
+
+    def _obey(self, request: Request) -> None:
+        kept = self._kept
+        head = kept.standing.head
+        if request.sha256 is None:
+            head = choice.take_back(head)
+            log.warning("an operator took `ovf restore` back: the store's definition is used")
+        elif (record := kept.records.get(request.sha256)) is not None:
+            head = choice.ask(head, request.sha256, self._offer)
+            kept.put(replace(record, failures=0))  # two new tries
+            log.warning("an operator asked for definition %d (%s)", record.number, choice.generation(record))
+        else:
+            log.warning("an operator asked for definition %s, which is not kept", request.sha256[:12])
+        kept.standing = replace(kept.standing, head=head, request_id=request.id)
+        self._go_by_the_store()
+
+    # the choice
+
+    def current(self) -> Startable | None:
+        """What the next start uses, by all that is known now; None: nothing, yet."""
+        if not self._is_known():
+            return None
+        trouble = self._troubled()
+        records = tuple(self._kept.records.values())
+        offer = None if trouble else self._offer
+        chosen = choice.choose(records, self._kept.standing.head, offer, trouble)
+        self._choice = chosen
+        if chosen is None:
+            return None
+        self._say(chosen)
+        return Startable(_with_other_leases(chosen.record.facts, records), chosen.record.domain_xml)
+
+    def _is_known(self) -> bool:
+        """Store and files have had their say, or enough time for it."""
+        now = self._clock()
+        if self._looking_since is not None and now - self._looking_since >= PATIENCE_MS:
+            return True
+        looked = self._looked_at is not None and now - self._looked_at <= LOOK_LIMIT_MS
+        return looked and self._history_tried
+
+    def _troubled(self) -> str | None:
+        """Why the store's word does not count now."""
+        since = self._looking_since
+        if since is not None and self._clock() - since >= PATIENCE_MS:
+            return f"the OVF_STORE has not answered for {(self._clock() - since) // 1000} s"
+        return self._trouble
+
+    def _say(self, chosen: choice.Choice) -> None:
+        record = chosen.record
+        said = (record.sha256, chosen.why, None if chosen.why is choice.Why.LAST_GOOD else chosen.reason)
+        if said == self._said:
+            return
+        self._said = said
+        what = f"definition {record.number} ({choice.generation(record)}, {record.facts.source})"
+        if chosen.reason is None:
+            log.info("%s is used", what)
+        else:
+            log.warning("%s: %s is used; %s", chosen.why.value, what, chosen.reason)
+
+    # starts
+
+    async def begin(self, sha256: str, command: int) -> None:
+        """Note, before the command, what the VM is started from."""
+        self._live(Life(sha256=sha256, since_s=self._utc_s(), command=command))
+        try:
+            async with asyncio.timeout(BEGIN_LIMIT_S):
+                await self._kept.write()
+        except (HeAgentError, TimeoutError):
+            pass  # told by the component that tries again; the start does not depend on it
+
+    def follow(self, snap: snapshot.Snapshot, now: model.MonotonicMs) -> None:
+        """Learn from what became of the start."""
+        old = self._kept.standing.life
+        if old is None:
+            return
+        new, lesson = life.follow(old, snap, now)
+        if new != old:
+            self._live(new)
+        record = self._kept.records.get(old.sha256)
+        if lesson is None or record is None:
+            return
+        if lesson.started:
+            last = max(r.started for r in self._kept.records.values())
+            record = replace(record, started=last + 1, started_s=self._utc_s(), failures=0)
+        else:
+            record = replace(
+                record, failures=record.failures + 1, failed_s=self._utc_s(), failure=lesson.detail
+            )
+            log.warning(
+                "definition %d (%s) failed to start (%d times in a row): %s",
+                record.number,
+                choice.generation(record),
+                record.failures,
+                lesson.detail,
+            )
+        self._kept.put(record)
+
+    def _live(self, new: Life | None) -> None:
+        self._kept.standing = replace(self._kept.standing, life=new)
+
+    # for people
+
+    def _verdict(self) -> choice.Verdict | None:
+        head = self._kept.standing.head
+        return choice.take(head, self._offer)[1] if self._offer is not None else None
+
+    @property
+    def account(self) -> ports.DefinitionAccount:
+        now_s, running = self._utc_s(), self._kept.standing.life
+        return ports.DefinitionAccount(
+            choice=self._choice,
+            chosen_age_s=max(0, now_s - self._choice.record.kept_s) if self._choice else None,
+            running=running,
+            running_record=self._kept.records.get(running.sha256) if running else None,
+            running_age_s=max(0, now_s - running.since_s) if running else None,
+            offered=self._offer,
+            verdict=self._verdict(),
+            trouble=self._troubled(),
+            read_ago_ms=self._clock() - self._good_at if self._good_at is not None else None,
+            kept=len(self._kept.records),
+        )
 
 
 def _translate(data: bytes) -> domainxml.Definition | HeAgentError:
@@ -82,10 +301,18 @@ def _translate(data: bytes) -> domainxml.Definition | HeAgentError:
         return e
 
 
+def _outcome(reading: Reading) -> tuple[Startable, domainxml.Definition] | Unusable:
+    try:
+        return startable(reading)
+    except Unusable as e:
+        return e
+
+
+def _source(reading: Reading) -> str:
+    return f"OVF_STORE volume {reading.volume_id}, updated {reading.last_updated}"
+
+
 def _facts(definition: domainxml.Definition, reading: Reading) -> snapshot.Definition:
-    source = f"OVF_STORE volume {reading.volume_id}, updated {reading.last_updated}"
-    if reading.older_than is not None:
-        source += f", OLDER than generation {reading.older_than} seen before"
     return snapshot.Definition(
         vm_id=definition.vm_id,
         name=definition.name or definition.vm_id,
@@ -99,5 +326,13 @@ def _facts(definition: domainxml.Definition, reading: Reading) -> snapshot.Defin
             for volume in definition.volumes
             if volume.exclusive and volume.domain_id is not None
         ),
-        source=source,
+        source=_source(reading),
     )
+
+
+def _with_other_leases(facts: snapshot.Definition, records: tuple[Record, ...]) -> snapshot.Definition:
+    """safety: a snapshot moves a disk to another volume, with another lease; a VM that was started before
+    it holds the old one, and both could be granted. So the leases of all kept definitions are watched."""
+    disks = {ref.image_id for ref in facts.leases}
+    others = {ref for r in records for ref in r.facts.leases if ref.image_id in disks} - set(facts.leases)
+    return replace(facts, other_leases=tuple(sorted(others, key=lambda ref: ref.volume_id)))

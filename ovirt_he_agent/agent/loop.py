@@ -44,7 +44,8 @@ class Agent:
             clock=clock,
         )
         self._observers = Observers(deployment, self.board, settings, world)
-        self._actuator = act.Actuator(self.board, self._observers, world.vdsm)
+        self._definitions = world.definitions
+        self._actuator = act.Actuator(self.board, self._observers, world.vdsm, world.definitions)
         self._state = State()
 
     async def run(self) -> None:
@@ -66,6 +67,7 @@ class Agent:
     def tick(self) -> decision.Decision:
         """Decide on the evidence at hand and publish the outcome; acts on nothing."""
         now = self._clock()
+        self._observers.see_to_definition(now)
         snap = self.board.snapshot()
         before = self._state.phase
         decided = decision.decide(self._state, snap, now)
@@ -81,7 +83,11 @@ class Agent:
             )
         calm = decided.state.phase in _CALM or decided.verdict.place is Place.ELSEWHERE
         self._observers.alert = not calm
-        self._published(report.of(self._deployment, snap, decided, self._observers.conditions, now))
+        self._published(
+            report.of(
+                self._deployment, snap, decided, self._observers.conditions, self._definitions.account, now
+            )
+        )
         if (took_ms := self._clock() - now) > TICK_BUDGET_MS:
             log.error("a decision took %d ms, its budget is %d ms", took_ms, TICK_BUDGET_MS)
         return decided

@@ -13,8 +13,8 @@ from ovirt_he_agent.agent.deployment import HA_LOCKSPACE, Deployment
 from ovirt_he_agent.agent.ha_lease import HaLease
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.agent.storage import Storage
-from ovirt_he_agent.core import snapshot, whereabouts
-from ovirt_he_agent.errors import HeAgentError
+from ovirt_he_agent.core import model, snapshot, whereabouts
+from ovirt_he_agent.errors import HeAgentError, NotThere
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,10 @@ class Observers:
             self._lease,
             self._component("hosts", self._read_hosts, lambda: s.hosts_s),
             self._board_reader,
-            self._component("definition", self._check_definition, lambda: s.definition_s),
+            self._component("definition", self._look_at_store, lambda: s.definition_s),
+            self._component(
+                "definition-history", self._world.definitions.see_to_history, lambda: s.local_file_s
+            ),
             self._owners,
             self._page,
         )
@@ -226,16 +229,28 @@ class Observers:
             log.info("%s: %s", field.replace("_", " "), word)
             board.news.set()
 
-    async def _check_definition(self) -> None:
+    async def _look_at_store(self) -> None:
         if self._in_local_maintenance():
             return
-        board = self._board
-        definition = await self._world.definitions.current()
-        if self.definition is None or self.definition.facts.sha256 != definition.facts.sha256:
-            log.info("definition: %s", definition.facts.source)
-            board.news.set()
+        await self._world.definitions.look()
+        if self._definition_is_news():
+            self._board.news.set()
+
+    def _definition_is_news(self) -> bool:
+        current = self._world.definitions.current()
+        return current is not None and (self.definition is None or self.definition.facts != current.facts)
+
+    def see_to_definition(self, now: model.MonotonicMs) -> None:
+        """Learn from the last start, and put the definition of the next one on the board."""
+        board, definitions = self._board, self._world.definitions
+        definitions.follow(board.snapshot(), now)
+        definition = None if self._in_local_maintenance() else definitions.current()
+        if definition is None:
+            return
+        if self.definition is None or self.definition.facts.leases != definition.facts.leases:
+            self._owners.poke()
         self.definition = definition
-        board.definition = board.definition.renewed(definition.facts, board.clock())
+        board.definition = snapshot.Evidence(definition.facts, now, definitions.account.trouble)
 
     async def _read_owners(self) -> None:
         """Who owns the VM's leases; asked only while the VM is not here (then they are our own)."""
@@ -257,6 +272,13 @@ class Observers:
         old: snapshot.Evidence[snapshot.LeaseView] = board.vm_leases.get(ref, snapshot.Evidence())
         try:
             info = await self._world.vdsm.volume_info(ref.domain_id, ref.image_id, ref.volume_id)
+        except NotThere as e:
+            if ref in board.snapshot().opened():
+                board.vm_leases[ref] = old.failed(str(e))
+            else:  # safety: an earlier volume of a disk went, and its lease with it: nobody can hold that now
+                gone = snapshot.LeaseView(owners=(), is_leaf=False)
+                board.vm_leases[ref] = old.renewed(gone, board.clock())
+            return
         except HeAgentError as e:
             board.vm_leases[ref] = old.failed(str(e))
             return
@@ -279,6 +301,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "hosts": ("ha_hosts", "sd_hosts"),
     "whiteboard": ("slots", "global_maintenance"),
     "definition": ("definition",),
+    "definition-history": (),
     "vm-leases": (),
     "engine-page": (),
 }

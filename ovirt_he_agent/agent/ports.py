@@ -5,10 +5,13 @@ back within the limits that their adapters set.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ovirt_he_agent.core import model, snapshot
+from ovirt_he_agent.core.definitions import record
+from ovirt_he_agent.core.definitions.choice import Choice, Offer, Verdict
 
 
 class Vdsm(Protocol):
@@ -70,9 +73,77 @@ class StartableDefinition(Protocol):
 
 
 class Definitions(Protocol):
-    """The definition that the engine saved last."""
+    """The definition of the next start, of the store's and of all that were kept."""
 
-    async def current(self) -> StartableDefinition: ...
+    @property
+    def account(self) -> "DefinitionAccount": ...
+    async def look(self) -> None:
+        """Follow the OVF_STORE; raises why it gives no definition."""
+        ...
+
+    async def see_to_history(self) -> None:
+        """Read, write and hear requests; raises what is wrong with that."""
+        ...
+
+    def current(self) -> StartableDefinition | None:
+        """By what is known now; None: nothing is, yet."""
+        ...
+
+    async def begin(self, sha256: str, command: int) -> None:
+        """A start with this definition is about to be given."""
+        ...
+
+    def follow(self, snap: snapshot.Snapshot, now: model.MonotonicMs) -> None:
+        """Learn from how a start went."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefinitionAccount:
+    """What people are told of the definition, beside its facts."""
+
+    choice: Choice | None = None
+    chosen_age_s: int | None = None
+    """How long ago the chosen one was kept first."""
+    running: record.Life | None = None
+    running_record: record.Record | None = None
+    running_age_s: int | None = None
+    offered: Offer | None = None
+    """What the store holds, if it is good."""
+    verdict: Verdict | None = None
+    """What became of it."""
+    trouble: str | None = None
+    """Why the store holds nothing good."""
+    read_ago_ms: int | None = None
+    """When it last held something good."""
+    kept: int = 0
+
+
+class KeptDefinitions(Protocol):
+    """What ``History.read`` finds; ``skipped`` tells the files that are not good."""
+
+    @property
+    def records(self) -> tuple[record.Record, ...]: ...
+    @property
+    def standing(self) -> record.Standing: ...
+    @property
+    def skipped(self) -> tuple[str, ...]: ...
+    @property
+    def highest(self) -> int:
+        """The highest number in use, by files that are not good too."""
+        ...
+
+
+class History(Protocol):
+    """The files of what is kept of definitions. Every write is safe from a crash."""
+
+    async def read(self) -> KeptDefinitions: ...
+    async def write_record(self, record: record.Record) -> None: ...
+    async def write_standing(self, standing: record.Standing) -> None: ...
+    async def remove(self, number: int) -> None: ...
+    async def new_request(self) -> tuple[record.Request | None, str | None]:
+        """An operator's request, once; and what is wrong with the last one's file."""
+        ...
 
 
 class Health(Protocol):

@@ -12,7 +12,8 @@ from typing import Any
 from ovirt_he_agent import __version__
 from ovirt_he_agent.agent.component import Condition
 from ovirt_he_agent.agent.deployment import Deployment
-from ovirt_he_agent.core import decision, model, score, snapshot
+from ovirt_he_agent.agent.ports import DefinitionAccount
+from ovirt_he_agent.core import decision, model, score, snapshot, whereabouts
 from ovirt_he_agent.core.snapshot import Evidence
 from ovirt_he_agent.core.state import Phase
 
@@ -69,6 +70,7 @@ def of(
     snap: snapshot.Snapshot,
     decided: decision.Decision,
     conditions: Sequence[Condition],
+    account: DefinitionAccount,
     now: model.MonotonicMs,
 ) -> Report:
     """The documents of one tick."""
@@ -104,7 +106,7 @@ def of(
         "global_maintenance": _flag(snap.global_maintenance, now, snapshot.GLOBAL_FLAGS_LIMIT_MS),
         "local_maintenance": _flag(snap.local_maintenance, now, snapshot.LOCAL_FILE_LIMIT_MS),
         "vm": _vm(snap, decided, now),
-        "definition": _definition(snap, now),
+        "definition": _definition(snap, account, now),
         "leases": _leases(snap, now),
         "hosts": _hosts(snap, now),
         "components": [_component(c, now) for c in conditions],
@@ -151,18 +153,65 @@ def _vm(snap: snapshot.Snapshot, decided: decision.Decision, now: model.Monotoni
     }
 
 
-def _definition(snap: snapshot.Snapshot, now: model.MonotonicMs) -> dict[str, Any]:
-    definition = snap.definition.value
-    facts: dict[str, Any] = {"age_s": _age(snap.definition, now), "problem": snap.definition.problem}
-    if definition is not None:
-        facts |= {
-            "source": definition.source,
-            "sha256": definition.sha256,
-            "generation": definition.generation,
-            "memory_mib": definition.memory_mib,
-            "leases": [ref.volume_id for ref in definition.leases],
-        }
-    return facts
+def _definition(
+    snap: snapshot.Snapshot, account: DefinitionAccount, now: model.MonotonicMs
+) -> dict[str, Any]:
+    """Of the next start; what runs and what the store holds beside it."""
+    definition, chosen = snap.definition.value, account.choice
+    facts: dict[str, Any] = {
+        "age_s": _seconds(account.read_ago_ms) if account.read_ago_ms is not None else None,
+        "problem": account.trouble or snap.definition.problem,
+    }
+    if definition is None or chosen is None:
+        return facts
+    record = chosen.record
+    return facts | {
+        "source": definition.source,
+        "sha256": definition.sha256,
+        "generation": definition.generation,
+        "memory_mib": definition.memory_mib,
+        "leases": [ref.volume_id for ref in definition.leases],
+        "number": record.number,
+        "made": record.made,
+        "warnings": list(record.warnings),
+        "kept_s_ago": account.chosen_age_s,
+        "chosen": chosen.why.value,
+        "chosen_because": chosen.reason,
+        "pending": _pending(snap, account, definition),
+        "running": _running(account),
+        "store": _store(account),
+        "kept": account.kept,
+    }
+
+
+def _pending(
+    snap: snapshot.Snapshot, account: DefinitionAccount, definition: snapshot.Definition
+) -> bool | None:
+    """The next start uses another definition than what runs here; None: nothing runs here, or unknown."""
+    here = snap.vm.value is not None and whereabouts.here(snap.vm.value) is not None
+    return account.running.sha256 != definition.sha256 if here and account.running is not None else None
+
+
+def _running(account: DefinitionAccount) -> dict[str, Any] | None:
+    life, record = account.running, account.running_record
+    if life is None:
+        return None
+    return {
+        "sha256": life.sha256,
+        "number": record.number if record else None,
+        "generation": record.facts.generation if record else None,
+        "given_s_ago": account.running_age_s,
+    }
+
+
+def _store(account: DefinitionAccount) -> dict[str, Any]:
+    offered = account.offered
+    return {
+        "sha256": offered.sha256 if offered else None,
+        "generation": offered.generation if offered else None,
+        "verdict": account.verdict.value if account.verdict else None,
+        "problem": account.trouble,
+    }
 
 
 def _leases(snap: snapshot.Snapshot, now: model.MonotonicMs) -> dict[str, Any]:

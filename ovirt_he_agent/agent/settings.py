@@ -11,7 +11,7 @@ class Settings:
     """0: sanlock's own default."""
     whiteboard_s: float = 10.0
     whiteboard_alert_s: float = 2.0
-    definition_s: float = 10.0
+    definition_s: float = 5.0
     probe_s: float = 10.0
     probe_alert_s: float = 1.0
     vm_poll_s: float = 10.0

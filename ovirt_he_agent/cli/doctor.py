@@ -221,7 +221,7 @@ class _Host:
         conf, vdsm = self._deployed(), self._client()
         store = search.OvfStore(vdsm, domain_id=conf.domain_id, vm_id=conf.vm_id, clock=_clock)
         with contextlib.closing(store):
-            found = await definitions.Definitions(store).current()
+            found, _ = definitions.startable(await store.check())
         facts = found.facts
         return f"{facts.source}; generation {facts.generation}, {len(facts.leases)} lease(s): startable"
 

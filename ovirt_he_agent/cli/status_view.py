@@ -50,7 +50,8 @@ def _facts(status: dict[str, Any]) -> Table:
         f"global {_flag(status['global_maintenance'])}, local {_flag(status['local_maintenance'])}",
     )
     table.add_row("Engine VM", _vm(status["vm"]))
-    table.add_row("Definition", _definition(status["definition"]))
+    for number, text in enumerate(_definition(status["definition"])):
+        table.add_row("" if number else "Definition", text)
     table.add_row("Leases", _leases(status["leases"]))
     if status["command"]:
         table.add_row("Last command", _command(status["command"]))
@@ -121,16 +122,35 @@ def _vm(vm: dict[str, Any]) -> str:
     return text
 
 
-def _definition(definition: dict[str, Any]) -> str:
+def _definition(definition: dict[str, Any]) -> Iterator[str]:
     problem = definition["problem"]
     if "sha256" not in definition:
-        return f"none: {problem or 'not read yet'}"
-    generation = definition["generation"]
+        yield f"none: {problem or 'not read yet'}"
+        return
+    age = definition["age_s"]
     text = (
-        f"{definition['source']}; generation {UNKNOWN if generation is None else generation}, "
-        f"sha256 {definition['sha256'][:12]}, checked {_span(definition['age_s'])} ago"
+        f"{definition['source']}; {_generation(definition)}, number {definition['number']}, made "
+        f"{definition['made']}, sha256 {definition['sha256'][:12]}; store checked "
+        f"{f'{_span(age)} ago' if age is not None else 'never yet'}"
     )
-    return f"{text}; now: {problem}" if problem else text
+    yield f"{text}; now: {problem}" if problem else text
+    if definition["chosen_because"]:
+        yield (
+            f"{definition['chosen'].upper()}, kept {_span(definition['kept_s_ago'])} ago: "
+            f"{definition['chosen_because']}"
+        )
+    if definition["pending"]:
+        running = definition["running"]
+        yield (
+            f"pending until next start: the VM runs from {_generation(running)}, "
+            f"sha256 {running['sha256'][:12]}; `ovirt-he-agent ovf diff` shows what differs"
+        )
+    for warning in definition["warnings"]:
+        yield f"warning: {warning}"
+
+
+def _generation(known: dict[str, Any]) -> str:
+    return f"generation {UNKNOWN if known['generation'] is None else known['generation']}"
 
 
 def _leases(leases: dict[str, Any]) -> str:

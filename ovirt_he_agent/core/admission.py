@@ -86,7 +86,7 @@ def _definition_carries_leases(s: Scene) -> Check:
 
 def _leases_are_on_leaves(s: Scene) -> Check:
     """every lease on a volume that is the end of its chain"""
-    for ref in s.snap.leases():
+    for ref in s.snap.opened():
         read = s.snap.vm_leases.get(ref, snapshot.Evidence())
         view = read.known(s.now, snapshot.LEASE_OWNERS_LIMIT_MS)
         if view is None or view.is_leaf is None:

@@ -85,6 +85,8 @@ class Definition:
     leases: tuple[LeaseRef, ...]
     source: str
     """For people: which store it came from."""
+    other_leases: tuple[LeaseRef, ...] = ()
+    """Other volumes of the same disks in earlier definitions: a VM started from one of those holds these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,8 @@ class Command:
     done_at: model.MonotonicMs | None = None
     ok: bool | None = None
     """None while in flight, and when its outcome is unknown."""
+    rejected: bool = False
+    """VDSM refused it for a reason that lies in the definition."""
     refused: bool = False
     """The act step dropped it: fresher evidence contradicted it; nothing was sent."""
     detail: str = ""
@@ -161,7 +165,12 @@ class Snapshot:
     """The newest VM command."""
 
     def leases(self) -> tuple[LeaseRef, ...]:
-        """Every lease that guards the VM's disks: of the definition, and of the deployed disk."""
+        """Every lease that guards the VM's disks, whichever definition it was started from."""
+        definition = self.definition.value
+        return tuple(dict.fromkeys((*self.opened(), *(definition.other_leases if definition else ()))))
+
+    def opened(self) -> tuple[LeaseRef, ...]:
+        """Those of the definition and of the disk as deployed: what a start would write to."""
         definition = self.definition.value
         refs = (*(definition.leases if definition else ()), self.deployed_lease)
         return tuple(dict.fromkeys(refs))

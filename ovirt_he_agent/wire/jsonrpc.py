@@ -32,6 +32,8 @@ class ErrorKind(enum.Enum):
     STORAGE = "storage"
     HOOK = "hook"
     NO_SUCH_METHOD = "no such method"
+    REJECTED = "rejected"
+    """What the call carried is to blame, or a bug that it met."""
     OTHER = "other"
 
 
@@ -41,9 +43,14 @@ REFUSED_UNSEEN = frozenset({ErrorKind.RECOVERING, ErrorKind.BUSY})
 _KINDS = {
     1: ErrorKind.NO_SUCH_VM,
     4: ErrorKind.VM_EXISTS,
+    9: ErrorKind.REJECTED,
+    13: ErrorKind.REJECTED,
+    16: ErrorKind.REJECTED,
     19: ErrorKind.GUEST_UNRESPONSIVE,
+    37: ErrorKind.REJECTED,
     78: ErrorKind.HOOK,
     99: ErrorKind.RECOVERING,
+    100: ErrorKind.REJECTED,
     201: ErrorKind.NO_SUCH_VOLUME,
     254: ErrorKind.NO_SUCH_IMAGE,
     268: ErrorKind.NO_SUCH_IMAGE,
@@ -55,6 +62,7 @@ _KINDS = {
     1100: ErrorKind.BUSY,
     1500: ErrorKind.HOOK,
     -32601: ErrorKind.NO_SUCH_METHOD,
+    -32603: ErrorKind.REJECTED,
 }
 _STORAGE_CODES = range(200, 1001)
 

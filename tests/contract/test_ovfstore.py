@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 
 from ovirt_he_agent import directio
-from ovirt_he_agent.adapters.ovfstore import failures, one_store, search
+from ovirt_he_agent.adapters.ovfstore import failures, listing, one_store, search
 from ovirt_he_agent.core import model
 from ovirt_he_agent.errors import Retryable
 from tests import golden_ovf
@@ -175,7 +175,7 @@ async def test_only_store_is_read_past_the_page_cache(
     assert (reading.volume_id, reading.path) == ("vol-a", path)
     assert (reading.generation, reading.export_date) == (12, "2018/05/19 04:31:00")
     assert (reading.updated, reading.last_updated) == (True, DAY["new"])
-    assert (reading.changed, reading.settled, reading.older_than) == (True, False, None)
+    assert (reading.changed, reading.settled) == (True, False)
     assert (reading.read_ms, reading.checked_ms) == (clock.ms, clock.ms)
     assert verdicts(reading) == {"vol-a": "taken (generation 12)"}
 
@@ -385,7 +385,7 @@ async def settle(store: search.OvfStore, clock: Clock) -> search.StoreReading:
     return await store.check()
 
 
-async def test_unchanged_store_costs_one_small_read_and_no_call(
+async def test_unchanged_stores_cost_one_small_read_each_and_no_call(
     catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document(), others=200), described())
@@ -397,28 +397,56 @@ async def test_unchanged_store_costs_one_small_read_and_no_call(
         catalog.calls.clear()
         clock.ms += 10_000
         reading = await store.check()
-        assert CountedFile.reads == [("vol-a", 0, 4096)]
+        assert sorted(CountedFile.reads) == [("vol-a", 0, 4096), ("vol-b", 0, 4096)]
         assert catalog.calls == []
         assert reading.document == document()
         assert (reading.changed, reading.checked_ms, reading.read_ms) == (False, clock.ms, settled.read_ms)
 
 
-async def test_second_full_read_waits_ten_seconds_and_must_be_equal(
+async def test_until_two_full_reads_ten_seconds_apart_were_equal_no_first_block_is_believed(
     catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     # Caught midway on block storage: a new first block, but the entry is still the old one.
     catalog.put("vol-a", archive(document(12), mtime=2_000_000_000), described())
     assert (await store.check()).generation == 12
     catalog.put("vol-a", archive(document(13), mtime=2_000_000_000), described())
-    clock.ms += search.SETTLE_MS - 1
-    CountedFile.reads.clear()
-    early = await store.check()
-    assert (early.generation, early.settled, len(CountedFile.reads)) == (12, False, 1)
-    clock.ms += 1
+    clock.ms += 1_000
     reading = await store.check()
     assert (reading.generation, reading.changed, reading.settled) == (13, True, False)
-    clock.ms += search.SETTLE_MS
+    clock.ms += search.SETTLE_MS - 1
+    assert not (await store.check()).settled
+    clock.ms += 1
     assert (await store.check()).settled
+
+
+async def test_a_store_that_is_marked_as_being_written_is_never_believed_by_its_first_block(
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
+) -> None:
+    catalog.put("vol-a", archive(document(12)), described(updated=False))
+    assert not (await settle(store, clock)).settled
+    CountedFile.reads.clear()
+    await store.check()
+    assert any(length > 4096 for _, _, length in CountedFile.reads)
+
+
+async def test_the_new_definition_is_found_where_the_engine_writes_it_first(
+    catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
+) -> None:
+    """In the older store; the one that counts is written after it, or never."""
+    catalog.put("vol-a", archive(document(12)), described(last=DAY["new"]))
+    catalog.put("vol-b", archive(document(11)), described(last=DAY["old"]))
+    await settle(store, clock)
+    later = "Sat Jan 16 16:45:00 UTC 2021"
+    torn = archive(document(13), mtime=1_700_000_000)[:30_000]
+    catalog.put("vol-b", torn, described(updated=False, last=DAY["old"]))
+    clock.ms += 1_000
+    assert (await settle(store, clock)).volume_id == "vol-a"
+    catalog.put("vol-b", torn[:4096] + archive(document(13))[4096:], described(updated=False))
+    assert (await store.check()).volume_id == "vol-a"  # the same first block as at the end
+    catalog.put("vol-b", archive(document(13), mtime=1_700_000_000), described(last=later))
+    clock.ms += 1_000
+    reading = await store.check()
+    assert (reading.volume_id, reading.generation, reading.changed) == ("vol-b", 13, True)
 
 
 async def test_update_is_noticed_at_the_next_check(
@@ -449,7 +477,7 @@ async def test_other_store_that_becomes_the_newer_one_is_found_within_the_rescan
     catalog.put("vol-a", archive(document(12)), described(last=DAY["old"]))
     await settle(store, clock)
     catalog.put("vol-b", archive(document(13)), described(last=DAY["new"]))
-    clock.ms += search.RESCAN_MS
+    clock.ms += listing.RESCAN_MS
     reading = await store.check()
     assert (reading.volume_id, reading.generation, reading.changed) == ("vol-b", 13, True)
 
@@ -460,10 +488,10 @@ async def test_rescan_without_news_reads_one_small_block(
     catalog.put("vol-a", archive(document(), others=100), described())
     catalog.put("vol-b", archive(document(), others=100), described())
     settled = await settle(store, clock)
-    clock.ms += search.RESCAN_MS
+    clock.ms += listing.RESCAN_MS
     CountedFile.reads.clear()
     reading = await store.check()
-    assert len(CountedFile.reads) == 1
+    assert sorted(CountedFile.reads) == [("vol-a", 0, 4096), ("vol-b", 0, 4096)]
     assert (reading.settled, reading.changed, reading.read_ms) == (True, False, settled.read_ms)
 
 
@@ -474,9 +502,9 @@ async def test_settled_store_that_is_gone_at_a_rescan_gives_way_to_the_other(
     catalog.put("vol-b", archive(document(12)), described(last=DAY["old"]))
     await settle(store, clock)
     catalog.unprepared.add("vol-a")
-    clock.ms += search.RESCAN_MS
+    clock.ms += listing.RESCAN_MS
     reading = await store.check()
-    assert (reading.volume_id, reading.older_than) == ("vol-b", 13)
+    assert (reading.volume_id, reading.generation) == ("vol-b", 12)
     assert verdicts(reading)["vol-a"] == "VDSM does not answer"
 
 
@@ -513,7 +541,7 @@ async def test_store_that_never_stops_changing_is_an_error_that_says_so(
     assert len(asked) == 2 * search.ATTEMPTS
 
 
-async def test_lower_generation_is_never_taken_without_saying_so(
+async def test_older_store_is_what_is_left_while_the_newer_one_is_written(
     catalog: DirectoryCatalog, store: search.OvfStore, clock: Clock
 ) -> None:
     catalog.put("vol-a", archive(document(13)), described())
@@ -522,11 +550,11 @@ async def test_lower_generation_is_never_taken_without_saying_so(
     # the engine begins to write the newer store: the older one is what is left
     catalog.put("vol-a", archive(document(14), mtime=1_700_000_000)[:30_000], described(updated=False))
     reading = await store.check()
-    assert (reading.volume_id, reading.generation, reading.older_than) == ("vol-b", 12, 13)
+    assert (reading.volume_id, reading.generation) == ("vol-b", 12)
     catalog.put("vol-a", archive(document(14), mtime=1_700_000_000), described())
     clock.ms += search.SETTLE_MS
     reading = await store.check()
-    assert (reading.generation, reading.older_than) == (14, None)
+    assert reading.generation == 14
 
 
 async def test_file_that_is_emptied_for_an_update_is_noticed(

@@ -157,7 +157,9 @@ async def test_a_cancelled_call_leaves_the_session_in_order_and_its_answer_is_dr
         (900, failures.DomainInPool),
         (1500, failures.HookFailed),
         (-32601, failures.NoSuchMethod),
-        (100, failures.VdsmError),
+        (9, failures.CallRejected),
+        (100, failures.CallRejected),
+        (40, failures.VdsmError),
     ],
 )
 async def test_error_code_becomes_its_class(code: int, kind: type[failures.VdsmError]) -> None:

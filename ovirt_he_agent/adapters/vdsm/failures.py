@@ -9,7 +9,7 @@ may have done it, or may do it yet.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ovirt_he_agent.errors import OutcomeUnknown, Retryable
+from ovirt_he_agent.errors import NotThere, OutcomeUnknown, Rejected, Retryable
 from ovirt_he_agent.wire import jsonrpc
 
 
@@ -85,6 +85,10 @@ class VdsmError(Retryable):
     msg: ClassVar[str] = "VDSM answered {self.verb} with error {self.code}, {self.text}; {self.remedy}"
 
 
+class CallRejected(VdsmError, Rejected):
+    """Neither VDSM's state nor storage: what the call carried."""
+
+
 class NoSuchVm(VdsmError):
     remedy = "VDSM does not know that VM (or, for a shutdown, it is down already)"
 
@@ -117,7 +121,7 @@ class StorageError(VdsmError):
     remedy = "check the storage domain and its server; vdsm.log has the details"
 
 
-class NoSuchVolume(StorageError):
+class NoSuchVolume(StorageError, NotThere):
     remedy = "check the image and volume ids in hosted-engine.conf"
 
 
@@ -151,6 +155,7 @@ _CLASSES: dict[jsonrpc.ErrorKind, type[VdsmError]] = {
     jsonrpc.ErrorKind.STORAGE: StorageError,
     jsonrpc.ErrorKind.HOOK: HookFailed,
     jsonrpc.ErrorKind.NO_SUCH_METHOD: NoSuchMethod,
+    jsonrpc.ErrorKind.REJECTED: CallRejected,
     jsonrpc.ErrorKind.OTHER: VdsmError,
 }
 
