@@ -37,7 +37,12 @@ class Actuator:
         """Put the command on the board as in flight: no other one is decided until it has ended."""
         board = self._board
         number = board.command.number + 1 if board.command else 1
-        given = snapshot.Command(number=number, kind=type(command).__name__, given_at=board.clock())
+        given = snapshot.Command(
+            number=number,
+            kind=type(command).__name__,
+            given_at=board.clock(),
+            definition_sha256=command.definition_sha256 if isinstance(command, decision.StartVm) else None,
+        )
         board.command = given
         return given
 

@@ -21,19 +21,19 @@ INTERRUPTED = 128 + 2
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called; ``lazy`` maps a name to module:attribute."""
+    """A group with commands that are imported when they are called; ``lazy``: name to module:attribute."""
 
     def __init__(self, *args: Any, lazy: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self._lazy)
+        return sorted({*self._lazy, *self.commands})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         where = self._lazy.get(cmd_name)
         if where is None:
-            return None
+            return super().get_command(ctx, cmd_name)
         module, _, attribute = where.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         options.accept_after(command)

@@ -1,5 +1,6 @@
 """What holds for all verbs: ``--root``, ``--config``, ``--socket``, before the verb or after it."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,19 @@ from typing import Any
 import click
 
 from ovirt_he_agent.config import ROOT_VARIABLE, Paths
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class Uuid(click.ParamType[str]):
+    """A UUID, in lower case."""
+
+    name = "uuid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not _UUID.fullmatch(value):
+            self.fail(f"{value!r} is not a UUID", param, ctx)
+        return str(value).lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

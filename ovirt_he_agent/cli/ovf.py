@@ -1,7 +1,6 @@
 """``ovf``: look at OVF documents and OVF_STORE volumes, offline."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import Any, ClassVar
 
 import click
 
-from ovirt_he_agent.cli import app, ovf_file
+from ovirt_he_agent.cli import app, options, ovf_file
 from ovirt_he_agent.errors import ExitCode, Refused
 from ovirt_he_agent.ovf import archive, document, domainxml, facts, host_facts, problems, refusals
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SHOWN_NAMES = 5
 
 
@@ -26,18 +24,16 @@ class RefusedFile(Refused):
     msg: ClassVar[str] = "{self.path}: {self.reason}"
 
 
-class _Uuid(click.ParamType[str]):
-    name = "uuid"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not _UUID.fullmatch(value):
-            self.fail(f"{value!r} is not a UUID", param, ctx)
-        return str(value).lower()
+_ELSEWHERE = {
+    "diff": "ovirt_he_agent.cli.ovf_diff:diff",
+    "history": "ovirt_he_agent.cli.ovf_history:history",
+    "restore": "ovirt_he_agent.cli.ovf_history:restore",
+}
 
 
-@click.group
+@click.group(cls=app.LazyGroup, lazy=_ELSEWHERE)
 def ovf() -> None:
-    """Look at OVF documents and OVF_STORE volumes, offline.
+    """Look at OVF documents, OVF_STORE volumes and the definitions that the agent has kept.
 
     FILE is an OVF document, or the volume (a block device too) or tar of an
     OVF_STORE; its content tells which.
@@ -70,7 +66,7 @@ def list_entries(file: Path, as_json: bool) -> int:
 
 @ovf.command()
 @_file_argument
-@click.option("--vm", "vm_id", type=_Uuid(), help="Which VM's document of an OVF_STORE.")
+@click.option("--vm", "vm_id", type=options.Uuid(), help="Which VM's document of an OVF_STORE.")
 @click.option(
     "--format",
     "form",

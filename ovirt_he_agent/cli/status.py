@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.live import Live
 
 from ovirt_he_agent.cli import options, status_view
@@ -15,7 +14,6 @@ from ovirt_he_agent.control import client
 from ovirt_he_agent.errors import ExitCode
 
 WATCH_S = 1.0
-PIPE_WIDTH = 160
 
 
 @click.command("status")
@@ -46,16 +44,9 @@ def status(context: click.Context, given: options.Options, as_json: bool, watch:
     elif watch:
         _watch(given.socket, document)
     else:
-        console = _console()
+        console = status_view.console()
         click.echo(document["summary"])
         console.print(status_view.view(document))
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
-    return console
 
 
 def _no_agent(as_json: bool) -> None:
@@ -71,7 +62,7 @@ def _not_configured(context: click.Context, document: dict[str, Any], as_json: b
 
 
 def _watch(socket: Path, document: dict[str, Any]) -> None:
-    with Live(console=_console(), auto_refresh=False, screen=False) as live:
+    with Live(console=status_view.console(), auto_refresh=False, screen=False) as live:
         while True:
             live.update(status_view.whole(document), refresh=True)
             time.sleep(WATCH_S)

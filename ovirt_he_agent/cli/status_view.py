@@ -4,11 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 UNKNOWN = "?"
+PIPE_WIDTH = 160
+
+
+def console() -> Console:
+    """Where tables are printed."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
 
 
 def view(status: dict[str, Any]) -> RenderableType:

@@ -31,6 +31,8 @@ class Scene:
     engine: health.EngineHealth
 
 
+OTHER_DEFINITION_PAUSE_MS = 10_000
+"""The longest pause after a failed start when the next one uses another definition."""
 _IT_IS_ON = "it is on; hosted-engine --set-maintenance --mode=none ends it"
 
 
@@ -110,10 +112,21 @@ def _vm_is_nowhere(s: Scene) -> Check:
 def _pause_is_over(s: Scene) -> Check:
     """the end of the pause after the last end or failed try"""
     left_ms = s.state.not_before - s.now
+    end = s.state.last_end
+    if end is not None and _is_another_definition(s, end):
+        left_ms = min(left_ms, end.at + OTHER_DEFINITION_PAUSE_MS - s.now)
     if left_ms <= 0:
         return Check("pause-over", True, "no pause")
-    last = f" after: {s.state.last_end.detail}" if s.state.last_end else ""
+    last = f" after: {end.detail}" if end else ""
     return Check("pause-over", False, f"{-(-left_ms // 1000)} s left{last}")
+
+
+def _is_another_definition(s: Scene, end: state.Attempt) -> bool:
+    """The start that failed used another one than the next start would."""
+    definition = s.snap.definition.value
+    if end.end is not state.End.START_FAILED or end.definition_sha256 is None or definition is None:
+        return False
+    return end.definition_sha256 != definition.sha256
 
 
 def _no_command_in_flight(s: Scene) -> Check:

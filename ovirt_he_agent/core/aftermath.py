@@ -41,11 +41,14 @@ def learn(s: admission.Scene) -> State:
     if command is not None and command.done_at is not None and command.number > state.seen_command:
         state = replace(state, seen_command=command.number)
         if command.kind == "StartVm" and command.ok:
-            state = replace(state, was_here=True, was_good=False)
+            started_from = command.definition_sha256
+            state = replace(state, was_here=True, was_good=False, started_from=started_from)
         elif command.refused:  # its cause is in the evidence now; only do not spin
             state = replace(state, not_before=model.MonotonicMs(now + REFUSED_PAUSE_MS))
         elif command.ok is not True:
+            state = replace(state, started_from=command.definition_sha256)
             state = _ended(state, now, End.START_FAILED, f"{command.kind}: {command.detail}")
+            state = replace(state, started_from=None)
     view = snap.vm.known(now, snapshot.VM_LIMIT_MS)
     if view is None:
         return state
@@ -56,7 +59,8 @@ def learn(s: admission.Scene) -> State:
         return replace(state, was_here=True, was_good=state.was_good or good)
     if not state.was_here:
         return state
-    return replace(_life_ended(state, view.report, now), was_here=False, was_good=False)
+    ended = _life_ended(state, view.report, now)
+    return replace(ended, was_here=False, was_good=False, started_from=None)
 
 
 def _life_ended(state: State, report: model.VmReport | None, now: model.MonotonicMs) -> State:
@@ -87,7 +91,7 @@ def _ended(
                 delay_ms = START_BACKOFF_MS[min(before, len(START_BACKOFF_MS) - 1)]
             case End.ENDED:  # one restart at once (3.1: crash), then as failed starts
                 delay_ms = (0, *START_BACKOFF_MS)[min(before, len(START_BACKOFF_MS))]
-    attempt = Attempt(now, end, detail)
+    attempt = Attempt(now, end, detail, state.started_from)
     return replace(
         state,
         attempts=(*state.attempts, attempt),

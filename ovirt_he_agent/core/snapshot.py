@@ -131,6 +131,8 @@ class Command:
     number: int
     kind: str
     given_at: model.MonotonicMs
+    definition_sha256: str | None = None
+    """With which definition, if it is a start."""
     done_at: model.MonotonicMs | None = None
     ok: bool | None = None
     """None while in flight, and when its outcome is unknown."""

@@ -54,6 +54,8 @@ class Attempt:
     at: model.MonotonicMs
     end: End
     detail: str
+    definition_sha256: str | None = None
+    """With which definition it was started here; None: unknown, or not by us."""
 
 
 _NEVER = model.MonotonicMs(0)
@@ -68,6 +70,8 @@ class State:
     memory: whereabouts.Memory = field(default_factory=whereabouts.Memory)
     was_here: bool = False
     """The VM was seen here, or our start of it was accepted, and its end has not been seen."""
+    started_from: str | None = None
+    """Hash of the definition of this life, if our start of it was accepted."""
     was_good: bool = False
     """In this life of the VM its engine was good."""
     not_before: model.MonotonicMs = _NEVER
