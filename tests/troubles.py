@@ -5,7 +5,7 @@ import io
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ovirt_he_agent import __main__ as command
 from ovirt_he_agent.cli import app
@@ -13,6 +13,7 @@ from ovirt_he_agent.sim import deployment
 from tests.agent_process import AgentProcess
 from tests.deployed_host import DeployedHost
 
+T = TypeVar("T")
 Change = Callable[[DeployedHost], Awaitable[None] | None]
 
 
@@ -87,26 +88,32 @@ async def _doctor_says_it(host: DeployedHost, trouble: Trouble) -> None:
 
 # All of them take a while, nearly all of it waiting: they are played on several hosts at a time.
 
-Outcomes = Mapping[Trouble, BaseException | None]
+Outcomes = Mapping[T, BaseException | None]
 
 
-def play(hosts: Sequence[DeployedHost], troubles: Iterable[Trouble]) -> Outcomes:
+def play(
+    hosts: Sequence[DeployedHost],
+    scenarios: Iterable[T],
+    on_host: Callable[[DeployedHost, T], Awaitable[None]],
+) -> Outcomes[T]:
     """What became of each."""
-    return asyncio.run(_play(hosts, list(troubles)))
+    return asyncio.run(_play(hosts, list(scenarios), on_host))
 
 
-async def _play(hosts: Sequence[DeployedHost], waiting: list[Trouble]) -> Outcomes:
-    outcomes: dict[Trouble, BaseException | None] = {}
+async def _play(
+    hosts: Sequence[DeployedHost], waiting: list[T], on_host: Callable[[DeployedHost, T], Awaitable[None]]
+) -> Outcomes[T]:
+    outcomes: dict[T, BaseException | None] = {}
 
     async def play_on(host: DeployedHost) -> None:
         while waiting:
-            trouble = waiting.pop(0)
+            scenario = waiting.pop(0)
             try:
-                await is_told_and_heals(host, trouble)
+                await on_host(host, scenario)
             except Exception as e:  # noqa: BLE001 its test raises it
-                outcomes[trouble] = e
+                outcomes[scenario] = e
             else:
-                outcomes[trouble] = None
+                outcomes[scenario] = None
             await host.restore()
 
     async with asyncio.TaskGroup() as tasks:

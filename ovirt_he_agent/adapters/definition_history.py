@@ -172,9 +172,9 @@ def _write(path: Path, data: bytes) -> None:
 def _make_directory(directory: Path) -> None:
     if directory.is_dir():
         return
-    for path in (directory.parent, directory):
+    for path in (*reversed(directory.parents), directory):
         if not path.is_dir():
-            path.mkdir(mode=_DIRECTORY_MODE, exist_ok=True, parents=path is directory.parent)
+            path.mkdir(mode=_DIRECTORY_MODE)
             _sync(path.parent)
 
 

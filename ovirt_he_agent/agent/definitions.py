@@ -27,8 +27,8 @@ PATIENCE_MS = 10_000
 """So long a look at the store is waited for: it may have a newer definition than those that were kept."""
 LOOK_LIMIT_MS = 60_000
 """A look that ended longer ago says nothing of the store."""
-BEGIN_LIMIT_S = 2.0
-"""A start does not wait longer for the disk that notes it."""
+SAVE_LIMIT_S = 2.0
+"""Neither a start nor a look at the store waits longer for the disk that notes it."""
 
 
 class Reading(Protocol):
@@ -117,6 +117,7 @@ class Definitions:
         self._trouble, self._looked_at = None, self._clock()
         self._good_at = self._looked_at
         self._take(*self._outcome, reading)
+        await self._save()
 
     def _take(self, found: Startable, made: domainxml.Definition, reading: Reading) -> None:
         facts = replace(found.facts, source=_source(reading))
@@ -235,11 +236,14 @@ class Definitions:
     async def begin(self, sha256: str, command: int) -> None:
         """Note, before the command, what the VM is started from."""
         self._live(Life(sha256=sha256, since_s=self._utc_s(), command=command))
+        await self._save()
+
+    async def _save(self) -> None:
         try:
-            async with asyncio.timeout(BEGIN_LIMIT_S):
+            async with asyncio.timeout(SAVE_LIMIT_S):
                 await self._kept.write()
         except (HeAgentError, TimeoutError):
-            pass  # told by the component that tries again; the start does not depend on it
+            pass  # told by the component that tries it again; nothing else depends on it
 
     def follow(self, snap: snapshot.Snapshot, now: model.MonotonicMs) -> None:
         """Learn from what became of the start."""
@@ -270,6 +274,11 @@ class Definitions:
 
     def _live(self, new: Life | None) -> None:
         self._kept.standing = replace(self._kept.standing, life=new)
+
+    @property
+    def is_saved(self) -> bool:
+        """The disk has all that is known; False for ever while it cannot be written."""
+        return self._kept.is_written
 
     # for people
 

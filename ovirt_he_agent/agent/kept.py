@@ -78,6 +78,10 @@ class Kept:
         for record in choice.superfluous(tuple(self.records.values()), needed):
             del self.records[record.sha256]
 
+    @property
+    def is_written(self) -> bool:
+        return not self._unwritten() and file.as_read_again(self.standing) == self._standing_written
+
     def _unwritten(self) -> Mapping[int, Record]:
         return {r.number: r for r in self.records.values() if self._written.get(r.number) != r}
 

@@ -63,6 +63,9 @@ class Observers:
         )
         self._storage_component = self._component("storage", self._see_to_storage, self._storage_period_s)
         self._lease = self._component("ha-lease", self._look_at_lease, self._lease_period_s)
+        self._history = self._component(
+            "definition-history", world.definitions.see_to_history, lambda: s.local_file_s
+        )
         self._components = (
             self._component("local-maintenance", self._read_local_file, lambda: s.local_file_s),
             self._vm,
@@ -71,9 +74,7 @@ class Observers:
             self._component("hosts", self._read_hosts, lambda: s.hosts_s),
             self._board_reader,
             self._component("definition", self._look_at_store, lambda: s.definition_s),
-            self._component(
-                "definition-history", self._world.definitions.see_to_history, lambda: s.local_file_s
-            ),
+            self._history,
             self._owners,
             self._page,
         )
@@ -244,6 +245,8 @@ class Observers:
         """Learn from the last start, and put the definition of the next one on the board."""
         board, definitions = self._board, self._world.definitions
         definitions.follow(board.snapshot(), now)
+        if not definitions.is_saved and self._history.condition.ok:
+            self._history.poke()
         definition = None if self._in_local_maintenance() else definitions.current()
         if definition is None:
             return

@@ -138,7 +138,7 @@ def _definition(definition: dict[str, Any]) -> Iterator[str]:
         return
     age = definition["age_s"]
     text = (
-        f"{definition['source']}; {_generation(definition)}, number {definition['number']}, made "
+        f"{definition['source']}; {_generation(definition)}, number {definition['number']}, domain XML: "
         f"{definition['made']}, sha256 {definition['sha256'][:12]}; store checked "
         f"{f'{_span(age)} ago' if age is not None else 'never yet'}"
     )

@@ -111,22 +111,22 @@ def _vm_is_nowhere(s: Scene) -> Check:
 
 def _pause_is_over(s: Scene) -> Check:
     """the end of the pause after the last end or failed try"""
-    left_ms = s.state.not_before - s.now
+    left_ms = pause_until(s) - s.now
     end = s.state.last_end
-    if end is not None and _is_another_definition(s, end):
-        left_ms = min(left_ms, end.at + OTHER_DEFINITION_PAUSE_MS - s.now)
     if left_ms <= 0:
         return Check("pause-over", True, "no pause")
     last = f" after: {end.detail}" if end else ""
     return Check("pause-over", False, f"{-(-left_ms // 1000)} s left{last}")
 
 
-def _is_another_definition(s: Scene, end: state.Attempt) -> bool:
-    """The start that failed used another one than the next start would."""
-    definition = s.snap.definition.value
-    if end.end is not state.End.START_FAILED or end.definition_sha256 is None or definition is None:
-        return False
-    return end.definition_sha256 != definition.sha256
+def pause_until(s: Scene) -> model.MonotonicMs:
+    """No start before; sooner if the next one uses another definition than the one that failed."""
+    end, definition = s.state.last_end, s.snap.definition.value
+    if end is None or definition is None or end.end is not state.End.START_FAILED:
+        return s.state.not_before
+    if end.definition_sha256 in (None, definition.sha256):
+        return s.state.not_before
+    return model.MonotonicMs(min(s.state.not_before, end.at + OTHER_DEFINITION_PAUSE_MS))
 
 
 def _no_command_in_flight(s: Scene) -> Check:

@@ -234,7 +234,7 @@ def _reason(s: Scene, rule: Rule, command: VmCommand | None, missing: tuple[str,
 
 
 def _wake_at(s: Scene) -> model.MonotonicMs | None:
-    times = [s.state.not_before] if s.state.not_before > s.now else []
+    times = [admission.pause_until(s)]
     if s.engine.bad_since is not None:
         times.append(model.MonotonicMs(s.engine.bad_since + SICK_AFTER_MS))
     return min((t for t in times if t > s.now), default=None)

@@ -17,6 +17,7 @@ from tests.troubles import (
     cut,
     described,
     ha_conf,
+    is_told_and_heals,
     overwritten,
     play,
     sim,
@@ -170,15 +171,16 @@ PLAYED = "test_it_is_told_and_nothing_started_until_it_heals"
 
 
 @pytest.fixture(scope="module")
-def outcomes(request: pytest.FixtureRequest, hosts: Sequence[DeployedHost]) -> Outcomes:
+def outcomes(request: pytest.FixtureRequest, hosts: Sequence[DeployedHost]) -> Outcomes[Trouble]:
     """Of those that this run asks for."""
     chosen = {item.name for item in request.session.items}
-    return play(hosts, [trouble for trouble in TROUBLES if f"{PLAYED}[{trouble}]" in chosen])
+    asked = [trouble for trouble in TROUBLES if f"{PLAYED}[{trouble}]" in chosen]
+    return play(hosts, asked, is_told_and_heals)
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("trouble", TROUBLES, ids=str)
-def test_it_is_told_and_nothing_started_until_it_heals(outcomes: Outcomes, trouble: Trouble) -> None:
+def test_it_is_told_and_nothing_started_until_it_heals(outcomes: Outcomes[Trouble], trouble: Trouble) -> None:
     problem = outcomes[trouble]
     if problem is not None:
         raise problem
