@@ -143,6 +143,36 @@ def test_the_deployed_disks_lease_counts_although_the_definition_has_another_one
     assert isinstance(decide(replace(snap, vm_leases=both_free)).command, StartVm)
 
 
+BEFORE_SNAPSHOT = replace(DISK, volume_id="11111111-2222-4333-8444-555555555555")
+"""Another volume of the same disk."""
+
+
+@pytest.mark.parametrize(
+    ("view", "starts"),
+    [
+        (LeaseView(owners=(), is_leaf=False), True),
+        (LeaseView(owners=(2,), is_leaf=False), False),
+        (LeaseView(owners=None, is_leaf=False), False),
+        (None, False),
+    ],
+    ids=["free", "held by another host", "owner unknown", "unknown"],
+)
+def test_a_vm_may_run_from_an_earlier_definition_whose_disk_was_another_volume(
+    view: LeaseView | None, starts: bool
+) -> None:
+    leases = free() | ({} if view is None else {BEFORE_SNAPSHOT: seen(view)})
+    snap = startable(definition=seen(definition(other_leases=(BEFORE_SNAPSHOT,))), vm_leases=leases)
+    assert isinstance(decide(snap).command, StartVm) is starts
+
+
+def test_a_kept_definition_is_never_started_on_a_volume_that_is_no_leaf_any_more() -> None:
+    stale = definition(leases=(BEFORE_SNAPSHOT,), source="kept")
+    views = {**free(), BEFORE_SNAPSHOT: seen(LeaseView(owners=(), is_leaf=False))}
+    decided = decide(startable(definition=seen(stale), vm_leases=views))
+    assert decided.command is None
+    assert any("not the leaf of its chain" in text for text in decided.waits_for)
+
+
 def test_a_dead_owner_does_not_hold_the_vm_and_a_failing_one_does() -> None:
     dead = startable(vm_leases=owned_by(2), sd_hosts=seen((host(1), host(2, HostFlag.DEAD))))
     failing = startable(vm_leases=owned_by(2), sd_hosts=seen((host(1), host(2, HostFlag.FAIL))))
@@ -317,6 +347,21 @@ def test_failed_starts_back_off_and_end_in_cooldown_with_score_0_but_never_give_
     assert state.phase is Phase.COOLDOWN
     decided = decide(aged(startable(vm=seen(VmView(report=failed))), at_s), state, later_s=at_s)
     assert isinstance(decided.command, CleanVdsmEntry)
+
+
+def test_after_failed_starts_another_definition_waits_no_longer_than_10_s() -> None:
+    started = snapshot.Command(
+        number=1, kind="StartVm", given_at=NOW, done_at=NOW, ok=False, definition_sha256="d" * 64
+    )
+    state = JOINED
+    for number in (1, 2, 3):
+        state = decide(startable(command=replace(started, number=number)), state).state
+    assert state.not_before - NOW == 60_000
+    other = aged(startable(definition=seen(definition(sha256="e" * 64))), 11)
+    assert decide(other, state).wake_at == NOW + 10_000
+    assert decide(other, state, later_s=9).command is None
+    assert isinstance(decide(other, state, later_s=11).command, StartVm)
+    assert decide(aged(startable(), 11), state, later_s=11).command is None
 
 
 def test_a_vm_that_migrated_away_is_not_started_before_40_s() -> None:
