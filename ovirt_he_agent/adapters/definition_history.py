@@ -38,10 +38,16 @@ class HistoryFailed(Retryable):
     path: Path
     action: str
     reason: str
-    msg: ClassVar[str] = (
-        "{self.path}: cannot be {self.action}: {self.reason}; make room and check the permissions: until "
-        "then what is learnt of definitions is lost when the agent ends"
-    )
+    msg: ClassVar[str] = "{self.path}: cannot be {self.action}: {self.reason}; {self.remedy}"
+
+    @property
+    def remedy(self) -> str:
+        if self.action == "read":
+            return "check the permissions; only root and the agent's user may"
+        return (
+            "make room and check the permissions: until then what the agent learns of definitions is lost "
+            "when it ends"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,9 @@ def read(directory: Path) -> Kept:
         record = _decoded(path, file.record, skipped)
         if record is None:
             continue
-        if record.number != int(found[1]):
+        if record.facts.vm_id.lower() != directory.name:
+            skipped.append(f"{path} is of VM {record.facts.vm_id}")
+        elif record.number != int(found[1]):
             skipped.append(f"{path} is number {record.number}, which its name does not say")
         elif record.sha256 in records:
             skipped.append(f"{path} is the same definition as number {records[record.sha256].number}")

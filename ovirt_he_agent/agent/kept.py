@@ -61,7 +61,7 @@ class Kept:
             )
         was = self.standing
         self.standing = Standing(
-            head=found.standing.head or was.head,
+            head=found.standing.head or choice.newest(found.records) or was.head,
             life=was.life or found.standing.life,
             request_id=found.standing.request_id,
         )

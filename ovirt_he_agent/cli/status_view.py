@@ -142,7 +142,8 @@ def _definition(definition: dict[str, Any]) -> Iterator[str]:
         f"{definition['made']}, sha256 {definition['sha256'][:12]}; store checked "
         f"{f'{_span(age)} ago' if age is not None else 'never yet'}"
     )
-    yield f"{text}; now: {problem}" if problem else text
+    told = problem is None or problem == definition["chosen_because"]
+    yield text if told else f"{text}; now: {problem}"
     if definition["chosen_because"]:
         yield (
             f"{definition['chosen'].upper()}, kept {_span(definition['kept_s_ago'])} ago: "

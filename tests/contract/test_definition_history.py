@@ -19,6 +19,7 @@ from ovirt_he_agent.adapters import definition_history
 from ovirt_he_agent.adapters.definition_history import HistoryFailed
 from ovirt_he_agent.core.definitions import file
 from ovirt_he_agent.core.definitions.record import Head, Life, Record, Standing
+from tests import snapshots
 from tests.unit.test_definition_choice import record as a_record
 
 DOCUMENT = b"<ovf>\xff" + b"x" * 1000
@@ -38,7 +39,7 @@ STANDING = Standing(head=Head(sha256="a" * 64, floor=12), life=Life(sha256="b" *
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    return definition_history.directory_of(tmp_path / "state", "B6BD28C6")
+    return definition_history.directory_of(tmp_path / "state", snapshots.VM_ID.upper())
 
 
 def test_what_was_written_is_read_again_by_another_process(directory: Path) -> None:
@@ -130,15 +131,17 @@ def test_foreign_files_are_skipped_and_told(directory: Path) -> None:
     (directory / "000004.definition").write_bytes(b"something else")
     (directory / "000005.definition").write_bytes(file.of_record(record(9)))
     (directory / "000006.definition").write_bytes(file.of_record(replace(record(3), number=6)))
+    of_another_vm = replace(record(10), facts=replace(record(10).facts, vm_id="another"))
+    (directory / "000010.definition").write_bytes(file.of_record(of_another_vm))
     os.mkfifo(directory / "000007.definition")
     (directory / "000008.definition").symlink_to("/etc/passwd")
     (directory / "standing").write_bytes(b"\0" * 100)
     kept = definition_history.read(directory)
-    assert (kept.records, kept.standing, kept.highest) == ((record(3),), Standing(), 8)
+    assert (kept.records, kept.standing, kept.highest) == ((record(3),), Standing(), 10)
     told = "\n".join(kept.skipped)
-    for name in ("notes.txt", *(f"00000{n}.definition" for n in (4, 5, 6, 7, 8)), "standing"):
+    for name in ("notes.txt", *(f"{n:06}.definition" for n in (4, 5, 6, 7, 8, 10)), "standing"):
         assert name in told
-    assert len(kept.skipped) == 7
+    assert len(kept.skipped) == 8
 
 
 @contextmanager

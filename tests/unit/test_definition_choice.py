@@ -84,6 +84,11 @@ def test_an_older_generation_comes_with_what_an_operator_can_do() -> None:
     assert "ovirt-he-agent ovf restore 3" in (chosen.reason or "")
 
 
+def test_a_lost_head_is_the_highest_generation_that_is_kept() -> None:
+    assert choice.newest([RAN, EDITED, FROM_BACKUP]) == head(EDITED)
+    assert choice.newest([]) is None
+
+
 # An edit that does not start
 
 

@@ -101,7 +101,8 @@ def test_golden_failure(body: bytes, request_id: str | None, code: int, kind: Er
         (900, ErrorKind.DOMAIN_IN_POOL),
         (1500, ErrorKind.HOOK),
         (42, ErrorKind.OTHER),
-        (-32603, ErrorKind.OTHER),
+        (-32603, ErrorKind.REJECTED),
+        (9, ErrorKind.REJECTED),
     ],
 )
 def test_codes_that_the_agent_tells_apart(code: int, kind: ErrorKind) -> None:

@@ -74,6 +74,12 @@ def take(head: Head | None, offer: Offer) -> tuple[Head, Verdict]:
     return accepted, Verdict.TAKEN
 
 
+def newest(records: Sequence[Record]) -> Head | None:
+    """The head if it was lost: the highest generation that is kept; None without any."""
+    best = max(records, key=lambda r: (r.facts.generation or 0, r.number), default=None)
+    return None if best is None else Head(sha256=best.sha256, floor=best.facts.generation)
+
+
 def ask(head: Head | None, sha256: str, offer: Offer | None) -> Head:
     """The head after an operator asked for a kept definition while the store offered ``offer``."""
     declined: str | None = None
