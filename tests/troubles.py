@@ -12,6 +12,7 @@ from ovirt_he_agent.cli import app
 from ovirt_he_agent.sim import deployment
 from tests.agent_process import AgentProcess
 from tests.deployed_host import DeployedHost
+from tests.waiting import eventually
 
 T = TypeVar("T")
 Change = Callable[[DeployedHost], Awaitable[None] | None]
@@ -59,6 +60,7 @@ async def nothing_was_started(host: DeployedHost, agent: AgentProcess) -> None:
 async def vm_was_started(host: DeployedHost, agent: AgentProcess) -> None:
     """The daemon goes on by itself, once."""
     await agent.until_state("EngineStarting", "EngineUp")
+    await eventually(lambda: host.calls("VM.create"))  # it says so as soon as it has decided
     assert [call["code"] for call in await host.calls("VM.create")] == [None]
     assert agent.is_ready
 

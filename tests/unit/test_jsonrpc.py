@@ -62,7 +62,7 @@ def test_reply_carries_any_result() -> None:
             b'(\\"\'xml\'\\",)"}}',
             "c-1",
             100,
-            ErrorKind.OTHER,
+            ErrorKind.REJECTED,
         ),
         (
             b'{"jsonrpc": "2.0", "id": "x", "error": {"code": 1100, "message": "Not enough resources: '
