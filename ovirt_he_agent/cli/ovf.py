@@ -27,6 +27,7 @@ class RefusedFile(Refused):
 _ELSEWHERE = {
     "diff": "ovirt_he_agent.cli.ovf_diff:diff",
     "history": "ovirt_he_agent.cli.ovf_history:history",
+    "put": "ovirt_he_agent.cli.ovf_put:command",
     "restore": "ovirt_he_agent.cli.ovf_history:restore",
 }
 

@@ -12,6 +12,11 @@ import re
 from dataclasses import dataclass
 
 _MOST_CHARS = 4096
+MOST_BYTES = 210
+"""VDSM cuts what is longer."""
+_KEYS = ("Updated", "Size", "Last Updated", "Storage Domains", "Disk Description")
+"""In the engine's order."""
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _JAVA_DATE = re.compile(
     r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (\S{1,10}) ([0-9]{4})"
@@ -79,6 +84,32 @@ def parse(text: str) -> StoreDescription | None:
         last_updated_s=java_date(last_updated) if last_updated is not None else None,
         size_bytes=size if type(size) is int and size > 0 else None,
     )
+
+
+def begun(text: str) -> str:
+    """The description ``text`` of a store as it has to be while the store is written: not updated, no size.
+
+    Raises ``ValueError`` if it is not an OVF_STORE's.
+    """
+    return _written(text, {"Updated": False})
+
+
+def ended(text: str, size_bytes: int, at: datetime.datetime) -> str:
+    """The same after a good update: the archive's length, and when it was written (``at``, UTC)."""
+    if at.tzinfo is not datetime.UTC:
+        raise ValueError("the time is not in UTC")
+    day = f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at:%d %H:%M:%S} UTC {at.year}"
+    return _written(text, {"Updated": True, "Size": size_bytes, "Last Updated": day})
+
+
+def _written(text: str, values: dict[str, object]) -> str:
+    if parse(text) is None:
+        raise ValueError("it is not the description of an OVF_STORE")
+    fields = {
+        key: value for key, value in json.loads(text).items() if key not in ("Updated", "Size")
+    } | values
+    keys = [*(key for key in _KEYS if key in fields), *(key for key in fields if key not in _KEYS)]
+    return json.dumps({key: fields[key] for key in keys}, separators=(",", ":"), ensure_ascii=False)
 
 
 def java_date(text: str) -> int | None:

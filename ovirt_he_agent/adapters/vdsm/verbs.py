@@ -166,6 +166,28 @@ class Vdsm(Client):
         params = _volume(domain_id, image_id, volume_id)
         return replies.prepared_path(verb, await self.call(verb, params, timeout_s=timeout_s))
 
+    async def connected_pools(self, *, timeout_s: float = STORAGE_S) -> tuple[str, ...]:
+        """Storage pools (data centers) that the engine connected to this host; one at most as a rule."""
+        verb = "Host.getConnectedStoragePools"
+        return replies.ids(verb, await self.call(verb, {}, timeout_s=timeout_s))
+
+    async def set_volume_description(
+        self,
+        pool_id: str,
+        domain_id: str,
+        image_id: str,
+        volume_id: str,
+        description: str,
+        *,
+        timeout_s: float = STORAGE_S,
+    ) -> None:
+        """At most 210 bytes, VDSM cuts what is longer. Only the pool's SPM host may (else code 654)."""
+        params = _volume(domain_id, image_id, volume_id) | {
+            "storagepoolID": pool_id,
+            "description": description,
+        }
+        await self.call("Volume.setDescription", params, timeout_s=timeout_s)
+
     async def lease_info(
         self, domain_id: str, lease_id: str, *, timeout_s: float = STORAGE_S
     ) -> replies.ExternalLease:
