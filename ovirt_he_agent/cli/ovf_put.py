@@ -5,8 +5,8 @@ import contextlib
 import datetime
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,7 @@ async def _put(given: options.Options, work: _Work) -> list[dict[str, Any]]:
             _refuse_older(work, store)
         async with _vdsm(given, work.paths) as vdsm:
             descriptions = {store.path: await _Description.of(vdsm, store.path) for store in found}
-            for store in found:  # nothing is written unless all can be
-                await _plan(disk, work, store, found, descriptions[store.path])
+            await _try(disk, work, found, descriptions)
             return [
                 await _put_into(disk, work, store.path, descriptions[store.path])
                 for store in put.in_turn(found)
@@ -127,11 +126,22 @@ async def _look(disk: Worker, work: _Work, paths: Sequence[Path]) -> list[put.St
     ]
 
 
+async def _try(
+    disk: Worker, work: _Work, found: Sequence[put.Store], descriptions: Mapping[Path, "_Description"]
+) -> None:
+    """Nothing is written unless all can be: each one is good once its turn has come."""
+    so_far = list(found)
+    for store in put.in_turn(found):
+        await _plan(disk, work, store, so_far, descriptions[store.path])
+        so_far = [replace(s, damage=None) if s is store else s for s in so_far]
+
+
 async def _plan(
     disk: Worker, work: _Work, store: put.Store, stores: Sequence[put.Store], beside: "_Description"
 ) -> store_change.Change:
     good = [other for other in stores if other.path != store.path and other.is_good]
-    room = None if beside.can_be_set else store.room_bytes(beside.size_bytes or work.size_bytes)
+    measure = store if store.is_good or not good else good[-1]
+    room = None if beside.can_be_set else measure.room_bytes(beside.size_bytes or work.size_bytes)
     mtime_s = int(_now().timestamp())
     return await disk.call(
         lambda: put.prepare(store, good, work.name, work.data, mtime_s=mtime_s, room_bytes=room),
