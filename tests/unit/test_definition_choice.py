@@ -118,11 +118,20 @@ def taken(before: Head, of: Record) -> tuple[Head, Offer, None]:
     return choice.take(before, offer(of))[0], offer(of), None
 
 
-def test_a_failing_definition_is_kept_to_while_none_has_ever_started() -> None:
-    first, edited = record(1, 12), replace(EDITED, failures=7, failure="x")
-    chosen = choice.choose([first, edited], head(edited), offer(edited), None)
+def test_where_none_was_ever_started_the_one_before_it_is_tried() -> None:
+    first, edited = record(1, 12), replace(EDITED, failures=2, failure="x")
+    chosen = choice.choose([first, edited], *taken(head(edited), edited))
     assert chosen is not None
-    assert chosen.record is edited
+    assert (chosen.record, chosen.why) == (first, Why.FELL_BACK)
+    assert "no start of either is known here" in (chosen.reason or "")
+
+
+def test_a_failing_definition_is_kept_to_when_there_is_no_better_one() -> None:
+    edited = replace(EDITED, failures=7, failure="x")
+    for others in ([], [record(1, 12, failures=2)]):
+        chosen = choice.choose([*others, edited], *taken(head(edited), edited))
+        assert chosen is not None
+        assert (chosen.record, chosen.why) == (edited, Why.STORE)
 
 
 def test_a_definition_that_started_before_is_not_to_blame_when_it_fails_later() -> None:

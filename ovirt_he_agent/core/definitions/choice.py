@@ -9,8 +9,9 @@ operator asks for holds until the store offers a newer generation than it had th
 
 The store torn, unreadable or without the VM changes nothing: the head is the
 last good definition. A head that failed to start ``FAILURES`` times and never
-started gives way to the one that was started last; the next definition that the
-store offers is tried again.
+started gives way to the one that was started last on this host; on a host that
+never started the VM, to the one that came before it, unless that fails as well.
+The next definition that the store offers is tried again.
 """
 
 import enum
@@ -111,6 +112,12 @@ def is_failing(record: Record) -> bool:
     return record.failures >= FAILURES and record.started == 0
 
 
+def _before(record: Record, records: Sequence[Record]) -> Record | None:
+    """What the engine ran elsewhere, as far as this host can tell."""
+    earlier = max((r for r in records if r.number < record.number), key=lambda r: r.number, default=None)
+    return None if earlier is None or is_failing(earlier) else earlier
+
+
 def choose(
     records: Sequence[Record], head: Head | None, offer: Offer | None, trouble: str | None
 ) -> Choice | None:
@@ -125,12 +132,13 @@ def choose(
     if head is None or record is None:  # its file was lost
         record = started or max(records, key=lambda r: r.number)
         return Choice(record, Why.LAST_GOOD, trouble or "the one chosen before is not kept any more")
-    if is_failing(record) and started is not None:
+    if is_failing(record) and (instead := started or _before(record, records)) is not None:
+        ground = "was started last" if instead.started else "came before it; no start of either is known here"
         return Choice(
-            started,
+            instead,
             Why.FELL_BACK,
             f"definition {record.number} ({generation(record)}) failed to start {record.failures} times and "
-            f"this one was started last; the store's next one is tried again; last failure: {record.failure}",
+            f"this one {ground}; the store's next one is tried again; last failure: {record.failure}",
         )
     verdict = take(head, offer)[1] if offer is not None else None
     if verdict is Verdict.TAKEN:
