@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 OURS = "ovirt_he_agent"
 
 PURE = {"core", "ovf", "wire"}
-BASE = {"config", "errors", "blocking", "directio"}
+BASE = {"config", "errors", "blocking", "directio", "atomic_file"}
 EDGES = {"adapters.*", "control"}
 INSIDE = PURE | BASE | EDGES | {"agent"}
 
@@ -23,6 +23,7 @@ INSIDE = PURE | BASE | EDGES | {"agent"}
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
+    "atomic_file": {"errors"},
     "blocking": {"errors"},
     "config": {"errors"},
     "directio": {"errors"},
