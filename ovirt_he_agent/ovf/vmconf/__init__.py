@@ -1,0 +1,1 @@
+"""vm.conf, the text form of the legacy parameters of a VM: its reader and its writer."""
