@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import click
 
-from ovirt_he_agent.cli import app, options, ovf_file
+from ovirt_he_agent.cli import app, options, ovf_file, ovf_from_vm_conf
 from ovirt_he_agent.errors import ExitCode, Refused
-from ovirt_he_agent.ovf import archive, document, domainxml, facts, host_facts, problems, refusals
+from ovirt_he_agent.ovf import archive, document, domainxml, facts, host_facts, problems, refusals, vmparams
+from ovirt_he_agent.ovf.vmconf import file as vmconf_file
 
 _SHOWN_NAMES = 5
 
@@ -40,6 +41,8 @@ def ovf() -> None:
     OVF_STORE; its content tells which.
     """
 
+
+ovf.add_command(ovf_from_vm_conf.command)
 
 _file_argument = click.argument("file", type=click.Path(path_type=Path))
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -71,10 +74,11 @@ def list_entries(file: Path, as_json: bool) -> int:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["spec", "domain-xml"]),
+    type=click.Choice(["spec", "domain-xml", "vm-params", "vm-conf"]),
     default="spec",
     show_default=True,
-    help="What the OVF says, as JSON; or the domain XML that VDSM gets.",
+    help="What the OVF says, as JSON; the domain XML that VDSM gets; VDSM's legacy parameters with it, as "
+    "JSON or as the vm.conf that tools read.",
 )
 def show(file: Path, vm_id: str | None, form: str) -> None:
     """Show the VM in FILE."""
@@ -87,9 +91,16 @@ def show(file: Path, vm_id: str | None, form: str) -> None:
         _print_json(facts.of(spec))
         return
     try:
-        _print(domainxml.define(spec, host_facts.UNKNOWN).xml)
+        xml = domainxml.define(spec, host_facts.UNKNOWN).xml
     except refusals.NotStartable as e:
         raise RefusedFile(file, str(e)) from e
+    match form:
+        case "domain-xml":
+            _print(xml)
+        case "vm-params":
+            _print_json(vmparams.of(spec, xml))
+        case "vm-conf":
+            _print(vmconf_file.of(spec, xml).removesuffix("\n"))
 
 
 @ovf.command()
