@@ -97,6 +97,10 @@ class Paths:
     def ha_conf(self) -> Path:
         return self.under("/var/lib/ovirt-hosted-engine-ha/ha.conf")
 
+    @property
+    def vm_conf(self) -> Path:
+        return self.under("/run/ovirt-hosted-engine-ha/vm.conf")
+
 
 class FileMode(int):
     """Permission bits; shown as they are written."""

@@ -24,6 +24,7 @@ from ovirt_he_agent.adapters import (
     journal,
     leases,
     systemd,
+    vm_conf,
     volumes,
 )
 from ovirt_he_agent.adapters.monitors import liveliness
@@ -123,7 +124,10 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
         whiteboard = volumes.Whiteboard(clock=clock, timeout_s=options.storage.read_timeout_s)
         url = options.engine.health_url.format(fqdn=configuration.fqdn)
         page = liveliness.HealthPage(url, timeout_s=options.engine.probe_timeout_s, clock=clock)
-        with contextlib.closing(store), contextlib.closing(whiteboard), contextlib.closing(history):
+        conf = vm_conf.VmConfFile(paths.vm_conf)
+        with contextlib.ExitStack() as opened:
+            for adapter in (store, whiteboard, history, conf):
+                opened.enter_context(contextlib.closing(adapter))
             async with page:
                 world = observers.World(
                     vdsm=vdsm,
@@ -132,6 +136,7 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
                     definitions=definitions.Definitions(store, history, clock=clock, utc_s=utc_s),
                     health=page,
                     local_maintenance=hosted_engine_conf.HaConf(paths.ha_conf),
+                    vm_conf=conf,
                 )
                 agent = loop.Agent(
                     deployment, _settings(options), world, clock=clock, published=publication.publish

@@ -61,6 +61,7 @@ class Unusable(BadInput):
 class Startable:
     facts: snapshot.Definition
     domain_xml: str
+    document: bytes
 
 
 def startable(reading: Reading) -> tuple[Startable, domainxml.Definition]:
@@ -68,7 +69,7 @@ def startable(reading: Reading) -> tuple[Startable, domainxml.Definition]:
     made = _translate(reading.document)
     if isinstance(made, HeAgentError):
         raise Unusable(reading.volume_id, str(made)) from made
-    return Startable(_facts(made, reading), made.xml), made
+    return Startable(_facts(made, reading), made.xml, reading.document), made
 
 
 class Definitions:
@@ -202,7 +203,8 @@ class Definitions:
         if chosen is None:
             return None
         self._say(chosen)
-        return Startable(_with_other_leases(chosen.record.facts, records), chosen.record.domain_xml)
+        record = chosen.record
+        return Startable(_with_other_leases(record.facts, records), record.domain_xml, record.document)
 
     def _is_known(self) -> bool:
         """Store and files have had their say, or enough time for it."""

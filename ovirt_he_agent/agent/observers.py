@@ -13,6 +13,7 @@ from ovirt_he_agent.agent.deployment import HA_LOCKSPACE, Deployment
 from ovirt_he_agent.agent.ha_lease import HaLease
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.agent.storage import Storage
+from ovirt_he_agent.agent.vm_conf import VmConf
 from ovirt_he_agent.core import model, snapshot, whereabouts
 from ovirt_he_agent.errors import HeAgentError, NotThere
 
@@ -34,6 +35,7 @@ class World:
     definitions: ports.Definitions
     health: ports.Health
     local_maintenance: ports.LocalMaintenance
+    vm_conf: ports.VmConf
 
 
 class Observers:
@@ -66,6 +68,9 @@ class Observers:
         self._history = self._component(
             "definition-history", world.definitions.see_to_history, lambda: s.local_file_s
         )
+        self._vm_conf = self._component(
+            "vm-conf", VmConf(world.vm_conf, world.definitions).see_to, lambda: s.definition_s
+        )
         self._components = (
             self._component("local-maintenance", self._read_local_file, lambda: s.local_file_s),
             self._vm,
@@ -75,6 +80,7 @@ class Observers:
             self._board_reader,
             self._component("definition", self._look_at_store, lambda: s.definition_s),
             self._history,
+            self._vm_conf,
             self._owners,
             self._page,
         )
@@ -252,6 +258,8 @@ class Observers:
             return
         if self.definition is None or self.definition.facts.leases != definition.facts.leases:
             self._owners.poke()
+        if self.definition is None or self.definition.domain_xml != definition.domain_xml:
+            self._vm_conf.poke()
         self.definition = definition
         board.definition = snapshot.Evidence(definition.facts, now, definitions.account.trouble)
 
@@ -305,6 +313,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "whiteboard": ("slots", "global_maintenance"),
     "definition": ("definition",),
     "definition-history": (),
+    "vm-conf": (),
     "vm-leases": (),
     "engine-page": (),
 }

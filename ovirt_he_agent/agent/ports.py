@@ -70,6 +70,10 @@ class StartableDefinition(Protocol):
     def facts(self) -> snapshot.Definition: ...
     @property
     def domain_xml(self) -> str: ...
+    @property
+    def document(self) -> bytes:
+        """The OVF that the domain was made from."""
+        ...
 
 
 class Definitions(Protocol):
@@ -145,6 +149,14 @@ class History(Protocol):
     async def remove(self, number: int) -> None: ...
     async def new_request(self) -> tuple[record.Request | None, str | None]:
         """An operator's request, once; and what is wrong with the last one's file."""
+        ...
+
+
+class VmConf(Protocol):
+    """The vm.conf of this host."""
+
+    async def hold(self, text: str) -> None:
+        """See to it that the file holds ``text``."""
         ...
 
 

@@ -51,7 +51,7 @@ def looking(board: Board) -> observers.Observers:
     nobody.see_to_history = None
     world = observers.World(
         vdsm=nobody, leases=nobody, whiteboard=nobody, definitions=nobody, health=nobody,
-        local_maintenance=nobody,
+        local_maintenance=nobody, vm_conf=nobody,
     )  # fmt: skip
     return observers.Observers(deployed, board, Settings(), world)
 

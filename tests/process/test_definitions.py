@@ -77,6 +77,8 @@ async def edit_that_does_not_start(host: DeployedHost) -> None:
         assert status["definition"]["generation"] == NOW + 1
         assert status["definition"]["running"]["generation"] == NOW
         assert_shown(host, "pending until next start", f"runs from generation {NOW}")
+        vm_conf = host.root / "run" / "ovirt-hosted-engine-ha" / "vm.conf"
+        await eventually(lambda: f"\n# OVF generation {NOW + 1}, " in vm_conf.read_text())
         code, out = await host.command("ovf", "diff")
         assert (code, f"generation: {NOW} -> {NOW + 1}" in out) == (1, True), out
         await host.vdsm("Sim.fail", method="VM.create", code=9, message="made up", count=2)
