@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from ovirt_he_agent.sim import deployment
-from tests.deployed_host import DeployedHost, vdsm_of_its_own
+from tests.deployed_host import VM, DeployedHost, vdsm_of_its_own
 from tests.troubles import assert_shown, nothing_was_started, vm_was_started
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.real("sanlock", "openssl")
 
@@ -36,6 +37,17 @@ async def test_a_vdsm_that_is_killed_is_told_and_used_when_it_is_back(host: Depl
             vdsm.start_emulator(host.port)
             await vm_was_started(host, agent)
             assert agent.status()["last_end"] is None  # nothing was sent: that was no failed start
+
+
+async def test_a_vm_conf_that_cannot_be_written_costs_nothing_else(host: DeployedHost) -> None:
+    in_the_way = host.root / "run" / "ovirt-hosted-engine-ha" / "vm.conf"
+    in_the_way.unlink(missing_ok=True)
+    in_the_way.mkdir(parents=True)
+    async with host.agent() as agent:
+        await vm_was_started(host, agent)
+        assert_shown(host, "vm-conf", f"{in_the_way}: cannot be written: Is a directory")
+        in_the_way.rmdir()
+        await eventually(lambda: in_the_way.is_file() and f"vmId={VM}\n" in in_the_way.read_text())
 
 
 def away(host: DeployedHost) -> tuple[str, ...]:
