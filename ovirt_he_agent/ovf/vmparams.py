@@ -3,7 +3,7 @@
 Current VDSM starts a VM from ``xml`` alone (vdsm: lib/vdsm/API.py); the rest is
 for people and tools. All values are texts, in lists and maps at most: they come
 back unchanged from a vm.conf. What the VM does not have has no key; devices that
-are not plugged are not there.
+are not plugged are not there, nor are disks that are another VM's snapshot.
 """
 
 from typing import Any

@@ -63,7 +63,7 @@ def _disks(spec: vmspec.VmSpec) -> Iterator[Params]:
     bus = cd_bus(_machine(spec))
     next_index = {"vd": 0, "hd": 0, "sd": 0}
     for disk in spec.disks:
-        if not disk.plugged:
+        if not disk.plugged or (isinstance(disk, vmspec.ImageDisk) and disk.snapshot_id is not None):
             continue
         letters = _LETTERS[disk.interface]
         if cds and letters == _LETTERS[bus] and next_index[letters] == CD_INDEX:

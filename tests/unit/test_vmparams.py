@@ -121,6 +121,13 @@ def test_a_chain_is_one_disk_and_what_is_not_plugged_is_not_there() -> None:
     assert "network" not in second
 
 
+def test_another_vms_snapshot_that_was_attached_is_not_there() -> None:
+    spec = document.read(golden_ovf.data(golden_ovf.S05))
+    first, second = spec.disks
+    given = vmparams.of(spec.but(disks=(first, second.but(snapshot_id="s"))))
+    assert len(devices(given, "disk", "disk")) == 1
+
+
 def test_an_address_that_the_bus_does_not_have_is_dropped() -> None:
     (fits,) = devices(params_of(golden_ovf.data(golden_ovf.S02)), "disk", "disk")
     assert fits["address"]["slot"] == "0x06"
