@@ -3,9 +3,7 @@
 All calls block: run them in a ``blocking.Worker`` where somebody waits.
 """
 
-import contextlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -25,32 +23,37 @@ class CannotWrite(Retryable):
     )
 
 
-def replace(path: Path, data: bytes, *, mode: int) -> None:
+def replace(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:
     """Let ``path`` hold ``data``, on the disk when this returns; ``mode``: its permissions (no umask).
 
-    The new content stands in a hidden file ``.NAME.*.new`` beside it until it
-    is complete; a crash may leave one behind. A symbolic link at ``path`` is
-    replaced, not followed. Raises ``CannotWrite``.
+    ``owner``: user and group that it is given to; None: whoever runs this.
+
+    The new content stands in a hidden file ``.NAME.new`` beside it until it is
+    complete; one that a crash left behind is replaced. A symbolic link at ``path``
+    is replaced, not followed. Raises ``CannotWrite``.
     """
+    new = path.with_name(f".{path.name}.new")
     try:
-        descriptor, new = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with open(descriptor, "wb") as file:
+                if owner is not None and owner != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, *owner)
                 os.fchmod(descriptor, mode)
                 file.write(data)
                 file.flush()
                 os.fsync(descriptor)
             os.rename(new, path)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new)
+            new.unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as e:
         raise CannotWrite(path, e.strerror or str(e)) from e
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """A new name survives a crash only when its directory was written too."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

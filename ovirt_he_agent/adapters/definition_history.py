@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from ovirt_he_agent import atomic_file
 from ovirt_he_agent.blocking import Worker
 from ovirt_he_agent.core.definitions import file
 from ovirt_he_agent.core.definitions.record import Record, Request, Standing
@@ -163,18 +164,11 @@ def read_request(directory: Path) -> tuple[Request | None, str | None]:
 def _write(path: Path, data: bytes) -> None:
     try:
         _make_directory(path.parent)
-        new = path.with_name(path.name + _NEW)
-        new.unlink(missing_ok=True)
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
-        with open(fd, "wb") as f:
-            f.write(data)
-            f.flush()
-            _give_to_owner(fd, path.parent)
-            os.fsync(fd)
-        os.replace(new, path)
-        _sync(path.parent)
+        atomic_file.replace(path, data, mode=_FILE_MODE, owner=_owner(path.parent))
     except OSError as e:
         raise HistoryFailed(path, "written", e.strerror or str(e)) from e
+    except atomic_file.CannotWrite as e:
+        raise HistoryFailed(path, "written", e.reason) from e
 
 
 def _make_directory(directory: Path) -> None:
@@ -183,22 +177,15 @@ def _make_directory(directory: Path) -> None:
     for path in (*reversed(directory.parents), directory):
         if not path.is_dir():
             path.mkdir(mode=_DIRECTORY_MODE)
-            _sync(path.parent)
+            atomic_file.sync_directory(path.parent)
 
 
-def _give_to_owner(fd: int, directory: Path) -> None:
+def _owner(directory: Path) -> tuple[int, int] | None:
     """A file that root writes (``ovf restore``) is the agent's, who owns the directory."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        os.fchown(fd, owner.st_uid, owner.st_gid)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    if os.geteuid() != 0:
+        return None
+    status = directory.stat()
+    return status.st_uid, status.st_gid
 
 
 class History:

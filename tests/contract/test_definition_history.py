@@ -85,7 +85,7 @@ def test_a_file_cut_at_any_length_is_skipped_and_told(directory: Path) -> None:
 def test_a_crash_at_any_moment_of_a_write_leaves_the_old_or_the_new_one(directory: Path) -> None:
     old, new = record(1), record(1, failures=2)
     definition_history.write_record(directory, old)
-    aside = directory / "000001.definition.new"
+    aside = directory / ".000001.definition.new"
     data = file.of_record(new)
     for length in range(0, len(data) + 1, 7):  # before the rename only the file aside is touched
         aside.write_bytes(data[:length])

@@ -12,13 +12,12 @@ import dataclasses
 import mmap
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ovirt_he_agent import directio
+from ovirt_he_agent import atomic_file, directio
 from ovirt_he_agent.errors import BadInput, Refused, Retryable
 from ovirt_he_agent.ovf import archive, document, problems, store_change
 
@@ -210,7 +209,7 @@ def write(store: Store, change: store_change.Change, name: str) -> None:
 
 
 def _replace(store: Store, change: store_change.Change) -> None:
-    with _told(store.path, "cannot be replaced"):
+    with _told(store.path, "cannot be read"):
         before = os.stat(store.path)
         with directio.DirectFile(store.path) as volume:
             content = bytearray(volume.pread(before.st_size, 0))
@@ -219,32 +218,11 @@ def _replace(store: Store, change: store_change.Change) -> None:
         content.extend(bytes(max(0, change.length - len(content))))
         for offset, piece in change.writes:
             content[offset : offset + len(piece)] = piece
-        descriptor, new = tempfile.mkstemp(
-            prefix=f".{store.path.name}.", suffix=".new", dir=store.path.parent
-        )
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                if (os.geteuid(), os.getegid()) != (before.st_uid, before.st_gid):
-                    os.fchown(descriptor, before.st_uid, before.st_gid)
-                os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
-                os.fsync(descriptor)
-            now = os.stat(store.path)
-            if (now.st_ino, now.st_mtime_ns, now.st_size) != (
-                before.st_ino, before.st_mtime_ns, before.st_size
-            ):  # fmt: skip
-                raise StoreProblem(store.path, "it was changed meanwhile (by the engine?); run it again")
-            os.rename(new, store.path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new)
-            raise
-        directory = os.open(store.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        now = os.stat(store.path)
+    if (now.st_ino, now.st_mtime_ns, now.st_size) != (before.st_ino, before.st_mtime_ns, before.st_size):
+        raise StoreProblem(store.path, "it was changed meanwhile (by the engine?); run it again")
+    mode, owner = stat.S_IMODE(before.st_mode), (before.st_uid, before.st_gid)
+    atomic_file.replace(store.path.resolve(), bytes(content), mode=mode, owner=owner)
 
 
 def _write_in_place(path: Path, change: store_change.Change) -> None:
