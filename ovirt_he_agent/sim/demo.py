@@ -35,6 +35,7 @@ from ovirt_he_agent.errors import HeAgentError
 from ovirt_he_agent.sim import deployment, sanlock_daemon
 from ovirt_he_agent.sim.playground import Playground, sweep
 
+EDITED_GENERATION = 13
 OTHER_VMS = 200
 HOST_ID = 1
 STEP_TIMEOUT_S = 30.0
@@ -210,6 +211,7 @@ async def _play(ground: Playground, web: aiohttp.ClientSession, story: Story) ->
         _start_agent(host)
         story.tell("agent started")
         await _first_start(host, story)
+        await _edit(host, story, newest.data)
         await _crash(host, story)
         await _report(host, story)
 
@@ -331,6 +333,34 @@ async def _first_start(host: Host, story: Story) -> None:
     await story.until("Host.getStats on VDSM's wire", ha_status)
 
 
+async def _edit(host: Host, story: Story, document: bytes) -> None:
+    """What a change of the VM's memory in the engine leaves in the stores."""
+    edited = document.replace(b">16384<", b">20480<").replace(b"&gt;16777216&lt;", b"&gt;20971520&lt;")
+    file = host.paths.root / "edited.ovf"
+    file.write_bytes(edited.replace(b"<Generation>12<", b"<Generation>%d<" % EDITED_GENERATION))
+    stores = [str(host.deployed.path(volume)) for volume in host.deployed.stores]
+    written = await _output(
+        host.environment,
+        *(sys.executable, "-m", "ovirt_he_agent", "--root", str(host.paths.root)),
+        *("ovf", "put", str(file), "--store", stores[0], "--store", stores[1]),
+    )
+    if written.count("written and read back") != len(stores):
+        raise StepFailed("ovf put", written)
+    began = time.monotonic()
+    story.tell("put an edited OVF, 20480 MiB, into both stores, one after the other")
+
+    async def pending() -> str | None:
+        definition = (await host.ask_agent("status"))["definition"]
+        if definition["generation"] != EDITED_GENERATION or not definition["pending"]:
+            return None
+        return (
+            f"generation {definition['generation']}, {definition['memory_mib']} MiB, for the next start "
+            f"({time.monotonic() - began:.1f} s after the write); {definition['running']['generation']} runs"
+        )
+
+    await story.until("the edit is seen", pending)
+
+
 async def _crash(host: Host, story: Story) -> None:
     volume = host.deployed.vm_disk.volume_id
     prefix = f"r {host.deployed.domain.id}:{volume}:"
@@ -358,7 +388,12 @@ async def _crash(host: Host, story: Story) -> None:
             return None
         return f"{time.monotonic() - began:.1f} s after the crash"
 
+    async def from_the_edit() -> str | None:
+        running = (await host.ask_agent("status"))["definition"]["running"]
+        return f"generation {running['generation']}" if running["generation"] == EDITED_GENERATION else None
+
     await story.until("VM started again, lease held", started_again)
+    await story.until("it runs from the edited OVF", from_the_edit)
     await story.until("engine good again", good_again)
 
 
