@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import record, vmspec
+from ovirt_he_agent.ovf import known, problems, record, vmspec
+from ovirt_he_agent.ovf.problems import named
 from ovirt_he_agent.ovf.record import RASD, Record
 
 Item = tuple[etree._Element, Record]
@@ -37,6 +38,7 @@ _NIC_MODELS = {
     "pv": vmspec.NicModel.VIRTIO,
     "spaprvlan": vmspec.NicModel.SPAPR_VLAN,
     "pcipassthrough": vmspec.NicModel.PCI_PASSTHROUGH,
+    "pci-passthorugh": vmspec.NicModel.PCI_PASSTHROUGH,  # sic
     **{model.value: model for model in vmspec.NicModel},
 }
 _GRAPHICS = {word.value: word for word in vmspec.Graphics}
@@ -47,10 +49,11 @@ _CONSOLES = {word.value: word for word in vmspec.Console}
 class Devices:
     """The items of the hardware section by kind, in the order of the document."""
 
-    def __init__(self, section: etree._Element, warnings: list[str]) -> None:
+    def __init__(self, section: etree._Element, warnings: problems.Warnings) -> None:
         self._by_kind: dict[str, list[Item]] = {}
         for element in section.iterchildren("Item"):
             item = Record(record.children(element), "an item of the hardware section", warnings)
+            item.report_unknown(known.ITEM)
             self._by_kind.setdefault(_kind(item), []).append((element, item))
 
     def of(self, kind: str) -> list[Item]:
@@ -148,7 +151,7 @@ def _device(kind: str, element: etree._Element, item: Record) -> vmspec.Device:
     return vmspec.Device(
         kind=kind,
         device=device,
-        id=item.text(RASD + "InstanceId"),
+        id=item.instance_id(),
         alias=item.word("Alias"),
         address=item.address(),
         boot_order=item.boot_order(),
@@ -171,7 +174,7 @@ def _kind(item: Record) -> str:
 
 
 def _named(item: Record, what: str) -> Record:
-    item.what = f"{what} {item.text(RASD + 'InstanceId') or ''}".rstrip()
+    item.what = f"{named(what)} {named(item.instance_id())}".rstrip()
     return item
 
 
@@ -182,7 +185,7 @@ def _spec_params(element: etree._Element, item: Record) -> dict[str, str]:
     for child in params if params is not None else ():
         key = etree.QName(child).localname
         if len(child):
-            item.warn(f"SpecParams {key} holds values of its own; it is left out")
+            item.warn(f"SpecParams {named(key)} holds values of its own; it is left out")
         else:
             texts[key] = child.text or ""
     return texts
@@ -194,8 +197,8 @@ def _spec_record(found: Item, what: str) -> Record:
 
 
 def _nic(item: Record) -> vmspec.Nic:
-    nic_id, name = item.text(RASD + "InstanceId"), item.text(RASD + "Name")
-    item.what = f"NIC {name or nic_id or 'without a name'}"
+    nic_id, name = item.instance_id(), item.text(RASD + "Name")
+    item.what = f"NIC {named(name or nic_id) or 'without a name'}"
     mac = item.text(RASD + "MACAddress")
     if nic_id is None:
         item.warn("it has no InstanceId")
@@ -219,7 +222,7 @@ def _nic(item: Record) -> vmspec.Nic:
     )
 
 
-def numa_cells(section: etree._Element | None, warnings: list[str]) -> tuple[vmspec.NumaCell, ...]:
+def numa_cells(section: etree._Element | None, warnings: problems.Warnings) -> tuple[vmspec.NumaCell, ...]:
     """The NumaNode elements in the order of the document; memory in MiB."""
     return tuple(_numa_cell(node, warnings) for node in _nodes(section))
 
@@ -228,8 +231,9 @@ def _nodes(section: etree._Element | None) -> Iterable[etree._Element]:
     return section.iterchildren("NumaNode") if section is not None else ()
 
 
-def _numa_cell(node: etree._Element, warnings: list[str]) -> vmspec.NumaCell:
+def _numa_cell(node: etree._Element, warnings: problems.Warnings) -> vmspec.NumaCell:
     cell = Record(record.children(node), "NUMA node", warnings)
+    cell.report_unknown(known.NUMA_NODE)
     index = cell.integer("Index", lowest=0)
     cell.what = f"NUMA node {index}"
     return vmspec.NumaCell(

@@ -5,11 +5,12 @@ several items of one image, in no useful order; what runs is the leaf, the
 volume that is nobody's parent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import problems, record, vmspec
+from ovirt_he_agent.ovf import known, problems, record, vmspec
+from ovirt_he_agent.ovf.problems import named
 from ovirt_he_agent.ovf.record import RASD, Record
 from ovirt_he_agent.ovf.value import Value
 
@@ -42,7 +43,7 @@ def read(
     section: etree._Element | None,
     items: Sequence[tuple[etree._Element, Record]],
     namespace: str,
-    warnings: list[str],
+    warnings: problems.Warnings,
 ) -> tuple[vmspec.ImageDisk | vmspec.LunDisk, ...]:
     """The disks in the order of each one's first ``Disk`` element.
 
@@ -51,12 +52,12 @@ def read(
     an unknown interface or format.
     """
     elements = _disk_elements(section, namespace, warnings)
-    by_item = {item.text(RASD + "InstanceId"): item for _, item in items}
+    by_item = {item.instance_id(): item for _, item in items}
     chains: dict[str, list[_Volume]] = {}
     image_of: dict[str, str] = {}
     for volume in _volumes(items, elements):
         if volume.volume_id in image_of:
-            raise problems.BadDocument(f"two disk items have the volume {volume.volume_id}")
+            raise problems.BadDocument(f"two disk items have the volume {named(volume.volume_id)}")
         image_of[volume.volume_id] = volume.image_id
         chains.setdefault(volume.image_id, []).append(volume)
     disks: list[vmspec.ImageDisk | vmspec.LunDisk] = []
@@ -70,18 +71,29 @@ def read(
     return tuple(disks)
 
 
-def _disk_elements(section: etree._Element | None, namespace: str, warnings: list[str]) -> dict[str, Record]:
+def _disk_named(texts: Mapping[str, str], disk_id: str) -> str:
+    return f"Disk element of {named(texts.get('disk-alias')) or 'a disk'} ({named(disk_id)})"
+
+
+def _disk_elements(
+    section: etree._Element | None, namespace: str, warnings: problems.Warnings
+) -> dict[str, Record]:
     elements: dict[str, Record] = {}
+    if section is not None:
+        record.report_unknown((child.tag for child in section), known.DISK_SECTION, "disk section", warnings)
     for element in section.iterchildren("Disk") if section is not None else ():
         texts = record.attributes(element, namespace)
         disk_id = texts.get("diskId", "")
-        disk = Record(texts, f"Disk element of {texts.get('disk-alias') or 'a disk'} ({disk_id})", warnings)
+        disk = Record(texts, _disk_named(texts, disk_id), warnings)
+        for name in texts.keys() - known.DISK_ATTRIBUTES:
+            warnings.unknown("Disk element", f"the attribute {name}")
+        record.report_unknown((child.tag for child in element), known.DISK, "Disk element", warnings)
         if not disk_id:
             if disk.text("lun_id"):
                 raise problems.BadDocument(f"{disk.what}: diskId is not given")
             disk.warn("diskId is not given; it is left out")
         elif disk_id in elements:
-            raise problems.BadDocument(f"two Disk elements have the diskId {disk_id}")
+            raise problems.BadDocument(f"two Disk elements have the diskId {named(disk_id)}")
         else:
             elements[disk_id] = disk
     return elements
@@ -91,8 +103,8 @@ def _volumes(
     items: Iterable[tuple[etree._Element, Record]], elements: dict[str, Record]
 ) -> Iterable[_Volume]:
     for element, item in items:
-        volume_id = item.text(RASD + "InstanceId")
-        item.what = f"disk item {item.text(RASD + 'Caption') or ''} ({volume_id})"
+        volume_id = item.instance_id()
+        item.what = f"disk item {named(item.text(RASD + 'Caption'))} ({named(volume_id)})"
         disk = elements.get(volume_id or "")
         if disk is None or volume_id is None:
             if (item.text(RASD + "ResourceType") or "").strip() == "17":
@@ -147,7 +159,8 @@ def _leaf_and_rest(chain: list[_Volume]) -> tuple[_Volume, list[_Volume]]:
     image_id = chain[0].image_id
     if len(leaves) != 1:
         raise problems.BadDocument(
-            f"image {image_id} has {len(leaves)} volumes that are nobody's parent, where exactly one can run"
+            f"image {named(image_id)} has {len(leaves)} volumes that are nobody's parent, where exactly one "
+            "can run"
         )
     rest: list[_Volume] = []
     below = by_id.get(leaves[0].parent_id or "")
@@ -155,7 +168,7 @@ def _leaf_and_rest(chain: list[_Volume]) -> tuple[_Volume, list[_Volume]]:
         rest.append(below)
         below = by_id.get(below.parent_id or "")
     if len(rest) != len(chain) - 1:
-        raise problems.BadDocument(f"the volumes of image {image_id} are no single chain of parents")
+        raise problems.BadDocument(f"the volumes of image {named(image_id)} are no single chain of parents")
     return leaves[0], rest[::-1]
 
 

@@ -7,11 +7,11 @@ between other elements, so they are found by type. Which field becomes what,
 and what is refused or only warned of: ovirt-engine, utils/ovf.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import devices, disks, engine_xml, problems, record, safe_xml, vmspec
+from ovirt_he_agent.ovf import devices, disks, engine_xml, known, problems, record, safe_xml, vmspec
 from ovirt_he_agent.ovf.record import RASD, Record
 from ovirt_he_agent.ovf.value import Value
 
@@ -97,18 +97,47 @@ class _Envelope:
                 f"there are {len(contents)} Content elements, so it is unclear which VM is meant"
             )
         self.content = contents[0]
-        self.warnings: list[str] = []
+        self.root = root
+        self.warnings = problems.Warnings()
         self.vm = Record(record.children(self.content), "VM", self.warnings)
-        self.disk_section = self.section("DiskSection_Type", root)
-        os_section = self.section("OperatingSystemSection_Type")
+        self._sections = _by_type(self.content)
+        os_section = self.section("OperatingSystem")
         self.vm_id = os_section.get(f"{{{self.namespace}}}id") if os_section is not None else None
         self.os = os_section.findtext("Description") if os_section is not None else None
 
-    def section(self, kind: str, parent: etree._Element | None = None) -> etree._Element | None:
-        for section in (self.content if parent is None else parent).iterchildren("Section"):
-            if section.get(_XSI_TYPE) == f"ovf:{kind}":
-                return section
-        return None
+    def section(self, kind: str) -> etree._Element | None:
+        """The first section of this kind; they stand anywhere among the VM's elements."""
+        return self._sections.get(f"ovf:{kind}Section_Type")
+
+    def disk_section(self) -> etree._Element | None:
+        sections = _by_type(self.root)
+        self._report_sections("Envelope", sections, known.ENVELOPE_SECTIONS)
+        return sections.get("ovf:DiskSection_Type")
+
+    def report_unknown(self) -> None:
+        """Warn of every element that no engine writes; the disks and devices do it for themselves."""
+        self.vm.report_unknown(known.CONTENT)
+        self._report_sections("VM", self._sections, known.SECTIONS)
+        for element, where, names in (
+            (self.root, "Envelope", known.ENVELOPE),
+            (self.root.find("References"), "References", known.REFERENCES),
+            (self.section("VirtualHardware"), "hardware section", known.HARDWARE),
+        ):
+            if element is not None:
+                record.report_unknown((child.tag for child in element), names, where, self.warnings)
+        for snapshot in self.snapshots():
+            record.report_unknown(
+                (child.tag for child in snapshot), known.SNAPSHOT, "Snapshot", self.warnings
+            )
+
+    def snapshots(self) -> Iterator[etree._Element]:
+        section = self.section("Snapshots")
+        return iter(()) if section is None else section.iterchildren("Snapshot")
+
+    def _report_sections(self, where: str, types: Iterable[str], names: frozenset[str]) -> None:
+        for kind in types:
+            if kind not in names:
+                self.warnings.unknown(where, f"the Section of type {kind or '(none)'}")
 
     @property
     def is_template(self) -> bool:
@@ -126,6 +155,14 @@ class _Envelope:
         if not record.is_uuid(self.vm_id):
             raise problems.BadDocument(f"the VM's id {record.shown(self.vm_id)} is not a UUID")
         return self.vm_id
+
+
+def _by_type(parent: etree._Element) -> dict[str, etree._Element]:
+    """The first Section of each type."""
+    sections: dict[str, etree._Element] = {}
+    for section in parent.iterchildren("Section"):
+        sections.setdefault(section.get(_XSI_TYPE, ""), section)
+    return sections
 
 
 def identify(data: bytes) -> Identity:
@@ -151,15 +188,18 @@ def read(data: bytes) -> vmspec.VmSpec:
     envelope = _Envelope(data)
     vm, warnings = envelope.vm, envelope.warnings
     if envelope.is_template:
-        raise problems.IsTemplate(f"this is a template, not a VM ({vm.text('Name') or envelope.vm_id})")
+        raise problems.IsTemplate(
+            f"this is a template, not a VM ({problems.named(vm.text('Name') or envelope.vm_id)})"
+        )
     vm_id = envelope.checked_vm_id()
-    hardware = envelope.section("VirtualHardwareSection_Type")
+    hardware = envelope.section("VirtualHardware")
     if hardware is None:
         raise problems.BadDocument("there is no hardware section (VirtualHardwareSection)")
+    envelope.report_unknown()
     items = devices.Devices(hardware, warnings)
     sockets, cores, threads, max_vcpus = _cpu(items)
     memory_mib = _memory_mib(items)
-    all_disks = disks.read(envelope.disk_section, items.of("disk"), envelope.namespace, warnings)
+    all_disks = disks.read(envelope.disk_section(), items.of("disk"), envelope.namespace, warnings)
     name = vm.text("Name")
     if name is None:
         vm.warn("it has no Name")
@@ -193,7 +233,7 @@ def read(data: bytes) -> vmspec.VmSpec:
         serial_number_policy=vm.integer("SerialNumberPolicy", lowest=0, highest=2),
         custom_serial_number=vm.text("CustomSerialNumber"),
         cpu_pinning=vm.text("CpuPinning"),
-        numa_cells=devices.numa_cells(envelope.section("NumaNodeSection_Type"), warnings),
+        numa_cells=devices.numa_cells(envelope.section("NumaNode"), warnings),
         custom_properties=vm.properties("PredefinedProperties") | vm.properties("UserDefinedProperties"),
         lease_domain_id=vm.word("LeaseDomainId"),
         disks=all_disks,
@@ -228,7 +268,7 @@ def read(data: bytes) -> vmspec.VmSpec:
         devices=items.others(),
         active_snapshot_id=_active_snapshot_id(envelope),
         engine_xml=_engine_xml(vm, vm_id, all_disks, warnings),
-        warnings=tuple(warnings),  # last: the lines above add to them
+        warnings=warnings.texts(),  # last: the lines above add to them
     )
 
 
@@ -320,8 +360,7 @@ def _cpu_policy(vm: Record) -> str | None:
 
 
 def _active_snapshot_id(envelope: _Envelope) -> str | None:
-    section = envelope.section("SnapshotsSection_Type")
-    for snapshot in section.iterchildren("Snapshot") if section is not None else ():
+    for snapshot in envelope.snapshots():
         if snapshot.findtext("Type") == "ACTIVE":
             return snapshot.get(f"{{{envelope.namespace}}}id") or None
     return None
@@ -331,7 +370,7 @@ def _engine_xml(
     vm: Record,
     vm_id: str,
     all_disks: Sequence[vmspec.ImageDisk | vmspec.LunDisk],
-    warnings: list[str],
+    warnings: problems.Warnings,
 ) -> vmspec.EngineXml | None:
     text = vm.text("EngineXml")
     if text is None or not text.strip():

@@ -11,25 +11,26 @@ from collections.abc import Iterable, Sequence
 from lxml import etree
 
 from ovirt_he_agent.ovf import problems, record, safe_xml, vmspec
+from ovirt_he_agent.ovf.problems import named
 
 OVIRT_VM = "{http://ovirt.org/vm/1.0}"
 
 
 def examine(
-    text: str, vm_id: str, disks: Sequence[vmspec.ImageDisk], warnings: list[str]
+    text: str, vm_id: str, disks: Sequence[vmspec.ImageDisk], warnings: problems.Warnings
 ) -> vmspec.EngineXml:
     """What the EngineXml ``text`` of the VM ``vm_id`` says; ``disks`` are its plugged image disks."""
     try:
         root = safe_xml.parse_text(text)
     except problems.BadDocument as e:
-        warnings.append(f"EngineXml: it is left aside: {e.reason}")
+        warnings.add(f"EngineXml: it is left aside: {e.reason}")
         return _foreign(text, uuid=None, well_formed=False)
     uuid = root.findtext("uuid") or None
     if root.tag != "domain":
-        warnings.append(f"EngineXml: its root is {record.shown(root.tag)} and no domain with the VM's uuid")
+        warnings.add(f"EngineXml: its root is {record.shown(root.tag)} and no domain with the VM's uuid")
         return _foreign(text, uuid=uuid, well_formed=True)
     if uuid != vm_id:
-        warnings.append(
+        warnings.add(
             f"EngineXml: its uuid {record.shown(uuid or '')} is not the VM's, {vm_id}; it is left aside"
         )
         return _foreign(text, uuid=uuid, well_formed=True)
@@ -52,7 +53,11 @@ def _foreign(text: str, *, uuid: str | None, well_formed: bool) -> vmspec.Engine
 
 
 def _ours(
-    text: str, root: etree._Element, vm_id: str, disks: Sequence[vmspec.ImageDisk], warnings: list[str]
+    text: str,
+    root: etree._Element,
+    vm_id: str,
+    disks: Sequence[vmspec.ImageDisk],
+    warnings: problems.Warnings,
 ) -> vmspec.EngineXml:
     metadata = root.find(f"metadata/{OVIRT_VM}vm")
     exclusive = _exclusive_volume_ids(metadata)
@@ -69,15 +74,17 @@ def _ours(
             lacks.append("is not marked exclusive")
         if disk.domain_id is None or (disk.volume_id, disk.domain_id) not in held:
             missing.add(vmspec.Missing.VOLUME_LEASE)
-            lacks.append(f"has no lease on storage domain {disk.domain_id}")
+            lacks.append(f"has no lease on storage domain {named(disk.domain_id) or 'unknown'}")
         if lacks:
-            unprotected.append(f"volume {disk.volume_id} of disk {disk.alias} {' and '.join(lacks)}")
+            unprotected.append(
+                f"volume {named(disk.volume_id)} of disk {named(disk.alias)} {' and '.join(lacks)}"
+            )
     if not leases:
         missing.add(vmspec.Missing.VOLUME_LEASE)
         if not unprotected:
             unprotected.append("it has no lease at all")
     if missing:
-        warnings.append(f"EngineXml: it cannot be sent as it is: {'; '.join(unprotected)}")
+        warnings.add(f"EngineXml: it cannot be sent as it is: {'; '.join(unprotected)}")
     console = root.find("devices/console/alias")
     return vmspec.EngineXml(
         text=text,
@@ -121,11 +128,11 @@ def _leases(root: etree._Element) -> Iterable[vmspec.Lease]:
         )
 
 
-def _min_guaranteed(metadata: etree._Element | None, warnings: list[str]) -> int | None:
+def _min_guaranteed(metadata: etree._Element | None, warnings: problems.Warnings) -> int | None:
     text = _leaf(metadata, "minGuaranteedMemoryMb") if metadata is not None else None
     if text is None:
         return None
     value = record.number(text)
     if value is None:
-        warnings.append(f"EngineXml: minGuaranteedMemoryMb is {record.shown(text)}, not a number")
+        warnings.add(f"EngineXml: minGuaranteedMemoryMb is {record.shown(text)}, not a number")
     return value

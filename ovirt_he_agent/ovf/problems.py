@@ -8,13 +8,53 @@ from typing import ClassVar
 
 from ovirt_he_agent.errors import BadInput
 
+_MOST_CHARACTERS = 1000
+_MOST_WARNINGS = 200
+_MOST_UNKNOWN = 50
+
+
+def named(text: str | None) -> str:
+    """A name or an id out of the document for a message, cut where no engine's name is as long."""
+    return (text or "")[:255]
+
+
+class Warnings:
+    """What is wrong with a document that can be read all the same: a bounded number of bounded texts."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._more = 0
+        self._unknown: set[tuple[str, str]] = set()
+
+    def add(self, text: str) -> None:
+        if len(self._texts) < _MOST_WARNINGS:
+            self._texts.append(text[:_MOST_CHARACTERS])
+        else:
+            self._more += 1
+
+    def unknown(self, where: str, what: str) -> None:
+        """Something that no engine writes there; said once, however often it stands there."""
+        if (where, what) in self._unknown:
+            return
+        if len(self._unknown) < _MOST_UNKNOWN:
+            self._unknown.add((where, what))
+            self.add(f"{where}: {named(what)} is not known; it is left aside")
+        else:
+            self._more += 1
+
+    def texts(self) -> tuple[str, ...]:
+        """In the order in which they were found; the last one counts those that are not listed."""
+        if self._more:
+            return (*self._texts, f"{self._more} more warnings are not listed")
+        return tuple(self._texts)
+
 
 class BadDocument(BadInput):
     """The document cannot be read, for ``reason``."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = reason[:_MOST_CHARACTERS]
 
     remedy: ClassVar[str] = (
         "save the VM in the engine (any edit will do), so that the engine writes its OVF again, and read that"

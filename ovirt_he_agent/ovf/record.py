@@ -5,7 +5,7 @@ right or the document is refused; anything else becomes None with a warning.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from lxml import etree
@@ -41,13 +41,18 @@ def shown(text: str) -> str:
 class Record:
     """Texts by name. ``what`` names the element in messages and may be set when its name is known."""
 
-    def __init__(self, texts: Mapping[str, str], what: str, warnings: list[str]) -> None:
+    def __init__(self, texts: Mapping[str, str], what: str, warnings: problems.Warnings) -> None:
         self._texts = texts
         self.what = what
         self.warnings = warnings
 
     def warn(self, text: str) -> None:
-        self.warnings.append(f"{self.what}: {text}")
+        self.warnings.add(f"{self.what}: {text}")
+
+    def report_unknown(self, known: frozenset[str]) -> None:
+        """Warn of every name that is not ``known``."""
+        if not known.issuperset(self._texts):
+            report_unknown(self._texts, known, self.what, self.warnings)
 
     def raw(self, name: str) -> str | None:
         """The text; None only if the element is absent."""
@@ -122,6 +127,10 @@ class Record:
             self.warn(f"{_local(name)} is {shown(text)}, neither true nor false; taken as not given")
         return value
 
+    def instance_id(self) -> str | None:
+        """In both spellings that the engine reads."""
+        return self.text(RASD + "InstanceId") or self.text(RASD + "InstanceID")
+
     def boot_order(self) -> int | None:
         """The device's place in the boot order; 0 means none."""
         return self.integer("BootOrder", lowest=0) or None
@@ -158,6 +167,15 @@ class Record:
 
 def _local(name: str) -> str:
     return name.rpartition("}")[2]
+
+
+def report_unknown(
+    names: Iterable[str], known: frozenset[str], where: str, warnings: problems.Warnings
+) -> None:
+    """Warn of every element name that is not ``known``; names may be in Clark's notation."""
+    for name in names:
+        if name not in known:
+            warnings.unknown(where, f"the element {_local(name)}")
 
 
 def children(element: etree._Element) -> dict[str, str]:

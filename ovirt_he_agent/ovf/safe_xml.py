@@ -20,6 +20,9 @@ MAX_MARKUP = 300_000
 MAX_DEPTH = 64
 """Deepest nesting of elements; the engine needs about eight."""
 
+_SHOWN = 200
+"""Most characters of the parser's own words, which may hold any part of the document."""
+
 _CODECS = {"utf-8": "utf-8", "us-ascii": "ascii", "iso-8859-1": "latin-1", "utf-16": "utf-16"}
 _is_too_deep = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
 
@@ -112,7 +115,7 @@ def _tree(data: bytes, text: str, parser: etree.XMLParser) -> etree._Element:
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as e:
-        raise problems.Damaged(f"the document is not well formed: {e.msg}") from None
+        raise problems.Damaged(f"the document is not well formed: {e.msg[:_SHOWN]}") from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise problems.Hostile("the document has a document type declaration (DOCTYPE)")
     if _is_too_deep(root):
