@@ -5,8 +5,6 @@ of its device record. The record may be missing altogether: its absence means
 plugged, not read-only, no boot order.
 """
 
-from collections.abc import Iterable
-
 from lxml import etree
 
 from ovirt_he_agent.ovf import known, problems, record, vmspec
@@ -51,7 +49,7 @@ class Devices:
 
     def __init__(self, section: etree._Element, warnings: problems.Warnings) -> None:
         self._by_kind: dict[str, list[Item]] = {}
-        for element in section.iterchildren("Item"):
+        for element in record.elements(section, "Item", at_most=record.MOST_DEVICES):
             item = Record(record.children(element), "an item of the hardware section", warnings)
             item.report_unknown(known.ITEM)
             self._by_kind.setdefault(_kind(item), []).append((element, item))
@@ -183,7 +181,7 @@ def _spec_params(element: etree._Element, item: Record) -> dict[str, str]:
     params = element.find("SpecParams")
     texts: dict[str, str] = {}
     for child in params if params is not None else ():
-        key = etree.QName(child).localname
+        key = child.tag.rpartition("}")[2]
         if len(child):
             item.warn(f"SpecParams {named(key)} holds values of its own; it is left out")
         else:
@@ -224,11 +222,7 @@ def _nic(item: Record) -> vmspec.Nic:
 
 def numa_cells(section: etree._Element | None, warnings: problems.Warnings) -> tuple[vmspec.NumaCell, ...]:
     """The NumaNode elements in the order of the document; memory in MiB."""
-    return tuple(_numa_cell(node, warnings) for node in _nodes(section))
-
-
-def _nodes(section: etree._Element | None) -> Iterable[etree._Element]:
-    return section.iterchildren("NumaNode") if section is not None else ()
+    return tuple(_numa_cell(node, warnings) for node in record.elements(section, "NumaNode", at_most=256))
 
 
 def _numa_cell(node: etree._Element, warnings: problems.Warnings) -> vmspec.NumaCell:
@@ -246,7 +240,7 @@ def _numa_cell(node: etree._Element, warnings: problems.Warnings) -> vmspec.Numa
 
 
 def _numbers(cell: Record, name: str, what: str) -> tuple[int, ...]:
-    numbers = [record.number(part) for part in cell.parts(name, ",", at_most=10_000)]
+    numbers = [record.number(part) for part in cell.parts(name, ",", at_most=2048)]
     known = tuple(number for number in numbers if number is not None)
     if len(known) != len(numbers):
         cell.warn(f"{name} holds something that is no {what} number")

@@ -81,7 +81,7 @@ def _disk_elements(
     elements: dict[str, Record] = {}
     if section is not None:
         record.report_unknown((child.tag for child in section), known.DISK_SECTION, "disk section", warnings)
-    for element in section.iterchildren("Disk") if section is not None else ():
+    for element in record.elements(section, "Disk", at_most=record.MOST_DEVICES):
         texts = record.attributes(element, namespace)
         disk_id = texts.get("diskId", "")
         disk = Record(texts, _disk_named(texts, disk_id), warnings)

@@ -234,7 +234,10 @@ def read(data: bytes) -> vmspec.VmSpec:
         custom_serial_number=vm.text("CustomSerialNumber"),
         cpu_pinning=vm.text("CpuPinning"),
         numa_cells=devices.numa_cells(envelope.section("NumaNode"), warnings),
-        custom_properties=vm.properties("PredefinedProperties") | vm.properties("UserDefinedProperties"),
+        custom_properties={
+            **vm.properties("PredefinedProperties", at_most=10_000),
+            **vm.properties("UserDefinedProperties", at_most=10_000),
+        },
         lease_domain_id=vm.word("LeaseDomainId"),
         disks=all_disks,
         nics=items.nics(),

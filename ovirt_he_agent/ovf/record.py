@@ -5,7 +5,7 @@ right or the document is refused; anything else becomes None with a warning.
 """
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from lxml import etree
@@ -14,6 +14,9 @@ from ovirt_he_agent.ovf import problems
 
 RASD = "{http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData}"
 _SHOWN = 60
+_BOOLEANS = {"true": True, "false": False}
+MOST_DEVICES = 5000
+"""Of items and of ``Disk`` elements; an item of the engine's takes so much text that 8 MiB hold fewer."""
 
 Word = TypeVar("Word", bound=enum.StrEnum)
 
@@ -71,13 +74,15 @@ class Record:
         text = self.word(name)
         if text is None:
             return default
-        match text.strip().lower():
-            case "true":
-                return True
-            case "false":
-                return False
-        self.warn(f"{_local(name)} is {shown(text)}, neither true nor false; taken as {str(default).lower()}")
-        return default
+        value = _BOOLEANS.get(text)
+        if value is None:
+            value = _BOOLEANS.get(text.strip().lower())
+        if value is None:
+            self.warn(
+                f"{_local(name)} is {shown(text)}, neither true nor false; taken as {str(default).lower()}"
+            )
+            return default
+        return value
 
     def count(self, name: str, *, at_least: int = 0) -> int | None:
         """A size or a count; refuses what is no number or smaller than ``at_least``."""
@@ -109,10 +114,12 @@ class Record:
             raise problems.Hostile(f"{self.what}: {_local(name)} has more than {at_most} parts")
         return [part for part in text.split(separator) if part]
 
-    def properties(self, name: str) -> dict[str, str]:
+    def properties(self, name: str, *, at_most: int = 100) -> dict[str, str]:
         """``key=value;key=value``; a value may hold anything but a semicolon."""
+        if not self._texts.get(name):
+            return {}
         properties: dict[str, str] = {}
-        for part in self.parts(name, ";", at_most=10_000):
+        for part in self.parts(name, ";", at_most=at_most):
             key, _, value = part.partition("=")
             properties[key] = value
         return properties
@@ -122,7 +129,7 @@ class Record:
         text = self.word(name)
         if text is None:
             return None
-        value = {"true": True, "false": False}.get(text.strip().lower())
+        value = _BOOLEANS.get(text.strip().lower())
         if value is None:
             self.warn(f"{_local(name)} is {shown(text)}, neither true nor false; taken as not given")
         return value
@@ -141,7 +148,7 @@ class Record:
             return None
         pairs = [
             part.replace("{", "").replace("}", "").partition("=")
-            for part in self.parts(RASD + "Address", ",", at_most=100)
+            for part in self.parts(RASD + "Address", ",", at_most=20)
         ]
         return {key.strip(): value.strip() for key, _, value in pairs if key.strip()} or None
 
@@ -176,6 +183,16 @@ def report_unknown(
     for name in names:
         if name not in known:
             warnings.unknown(where, f"the element {_local(name)}")
+
+
+def elements(parent: etree._Element | None, tag: str, *, at_most: int) -> Iterator[etree._Element]:
+    """The children of this name; more than any engine has to write are refused."""
+    if parent is None:
+        return
+    for count, element in enumerate(parent.iterchildren(tag)):
+        if count >= at_most:
+            raise problems.Hostile(f"there are more than {at_most} {_local(tag)} elements")
+        yield element
 
 
 def children(element: etree._Element) -> dict[str, str]:

@@ -17,9 +17,14 @@ MAX_BYTES = 8 << 20
 """Largest document, in bytes; usual are 8 to 30 KiB, with many snapshots a few MiB."""
 MAX_MARKUP = 300_000
 """Most tags and attributes together; a document of 8 MiB is snapshots in base64, not markup."""
+MAX_EMBEDDED_MARKUP = 50_000
+"""The same of a document inside another; a domain has about a thousand."""
+MAX_ATTRIBUTES = 64
+"""Most attributes of one element, where the engine needs 22: time grows with the square of their number."""
 MAX_DEPTH = 64
 """Deepest nesting of elements; the engine needs about eight."""
 
+_SHORTEST_ATTRIBUTE = len(' a=""')
 _SHOWN = 200
 """Most characters of the parser's own words, which may hold any part of the document."""
 
@@ -52,18 +57,22 @@ def parse(data: bytes) -> etree._Element:
     Raises ``problems.BadDocument``: empty, too large, not in its encoding, not
     well formed, with a document type declaration.
     """
-    if not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    is_utf_16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if not is_utf_16:
         data = data.rstrip(b"\0")  # what pads a block, not text
     if not data.strip():
         raise problems.Damaged("the document is empty")
     if len(data) > MAX_BYTES:
         raise problems.Hostile(f"the document is larger than {MAX_BYTES >> 20} MiB")
-    return _tree(data, _decode(data), _bytes_parser)
+    if is_utf_16:
+        return _tree(_decode(data, "UTF-16", "utf-16").encode(), _text_parser, MAX_MARKUP)
+    _check_encoding(data)
+    return _tree(data, _bytes_parser, MAX_MARKUP)
 
 
 def parse_text(text: str) -> etree._Element:
-    """The root element of a document that is text already; what encoding it declares does not matter."""
-    return _tree(text.encode(), text, _text_parser)
+    """The root element of a document out of another; what encoding it declares does not matter."""
+    return _tree(text.encode(), _text_parser, MAX_EMBEDDED_MARKUP)
 
 
 @functools.cache
@@ -73,17 +82,25 @@ def _declaration() -> re.Pattern[bytes]:
     )
 
 
-def _decode(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        declared, codec = "UTF-16", "utf-16"
-    else:
-        found = _declaration().match(data)
-        declared = found[1].decode("ascii") if found else "UTF-8"
-        codec = _CODECS.get(declared.lower(), "")
-        if not codec:
-            raise problems.Damaged(f"the encoding {declared!r} that it declares is none that engines write")
-        if codec == "utf-16":
-            raise problems.Damaged("it declares the encoding UTF-16 but is not in it")
+@functools.cache
+def _many_attributes() -> re.Pattern[bytes]:
+    """At the name of an element that has too many."""
+    attribute = rb"""\s++[^\s=<>"']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+')"""
+    return re.compile(rb"[^\s<>]++(?:%b){%d}" % (attribute, MAX_ATTRIBUTES + 1))
+
+
+def _check_encoding(data: bytes) -> None:
+    found = _declaration().match(data)
+    declared = found[1].decode("ascii") if found else "UTF-8"
+    codec = _CODECS.get(declared.lower(), "")
+    if not codec:
+        raise problems.Damaged(f"the encoding {declared!r} that it declares is none that engines write")
+    if codec == "utf-16":
+        raise problems.Damaged("it declares the encoding UTF-16 but is not in it")
+    _decode(data, declared, codec)
+
+
+def _decode(data: bytes, declared: str, codec: str) -> str:
     try:
         return data.decode(codec)
     except UnicodeDecodeError as e:
@@ -92,15 +109,15 @@ def _decode(data: bytes) -> str:
         ) from None
 
 
-def _refuse_doctype(text: str) -> None:
+def _refuse_doctype(data: bytes) -> None:
     """Before the parser sees it: a declaration can only stand before the root element."""
     at = 0
-    while (at := text.find("<", at)) >= 0:
-        if text.startswith("<!--", at):
-            at = text.find("-->", at + 4)
-        elif text.startswith("<?", at):
-            at = text.find("?>", at + 2)
-        elif text.startswith("<!DOCTYPE", at):
+    while (at := data.find(b"<", at)) >= 0:
+        if data.startswith(b"<!--", at):
+            at = data.find(b"-->", at + 4)
+        elif data.startswith(b"<?", at):
+            at = data.find(b"?>", at + 2)
+        elif data.startswith(b"<!DOCTYPE", at):
             raise problems.Hostile("the document has a document type declaration (DOCTYPE)")
         else:
             return
@@ -108,10 +125,18 @@ def _refuse_doctype(text: str) -> None:
             return  # not closed: the parser says so
 
 
-def _tree(data: bytes, text: str, parser: etree.XMLParser) -> etree._Element:
-    if data.count(b"<") + (data.count(b'"') + data.count(b"'")) // 2 > MAX_MARKUP:
-        raise problems.Hostile(f"the document has more than {MAX_MARKUP} tags and attributes")
-    _refuse_doctype(text)
+def _refuse_much_markup(data: bytes, at_most: int) -> None:
+    tags = data.split(b"<", at_most + 1)
+    if len(tags) + (len(data) - len(data.translate(None, b"\"'"))) // 2 > at_most:
+        raise problems.Hostile(f"the document has more than {at_most} tags and attributes")
+    for tag in [tag for tag in tags if len(tag) > MAX_ATTRIBUTES * _SHORTEST_ATTRIBUTE]:
+        if b"=" in tag[: tag.find(b">")] and _many_attributes().match(tag):
+            raise problems.Hostile(f"an element has more than {MAX_ATTRIBUTES} attributes")
+
+
+def _tree(data: bytes, parser: etree.XMLParser, max_markup: int) -> etree._Element:
+    _refuse_much_markup(data, max_markup)
+    _refuse_doctype(data)
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as e:
