@@ -10,7 +10,17 @@ import click
 
 from ovirt_he_agent.cli import app, options, ovf_file, ovf_from_vm_conf
 from ovirt_he_agent.errors import ExitCode, Refused
-from ovirt_he_agent.ovf import archive, document, domainxml, facts, host_facts, problems, refusals, vmparams
+from ovirt_he_agent.ovf import (
+    archive,
+    document,
+    domainxml,
+    facts,
+    host_facts,
+    problems,
+    refusals,
+    vmparams,
+    vmspec,
+)
 from ovirt_he_agent.ovf.vmconf import file as vmconf_file
 
 _SHOWN_NAMES = 5
@@ -27,6 +37,7 @@ class RefusedFile(Refused):
 
 _ELSEWHERE = {
     "diff": "ovirt_he_agent.cli.ovf_diff:diff",
+    "fields": "ovirt_he_agent.cli.ovf_fields:fields",
     "history": "ovirt_he_agent.cli.ovf_history:history",
     "put": "ovirt_he_agent.cli.ovf_put:command",
     "restore": "ovirt_he_agent.cli.ovf_history:restore",
@@ -82,11 +93,7 @@ def list_entries(file: Path, as_json: bool) -> int:
 )
 def show(file: Path, vm_id: str | None, form: str) -> None:
     """Show the VM in FILE."""
-    with ovf_file.opened(file) as opened:
-        data = opened.document_of(vm_id or _only_vm(opened)) if opened.is_store else opened.document()
-        spec = document.read(data)
-        if vm_id is not None and spec.vm_id.lower() != vm_id:
-            raise ovf_file.BadFile(file, f"this is the OVF of VM {spec.vm_id}, not of {vm_id}; give its own")
+    _, spec = read_vm(file, vm_id)
     if form == "spec":
         _print_json(facts.of(spec))
         return
@@ -101,6 +108,16 @@ def show(file: Path, vm_id: str | None, form: str) -> None:
             _print_json(vmparams.of(spec, xml))
         case "vm-conf":
             _print(vmconf_file.of(spec, xml).removesuffix("\n"))
+
+
+def read_vm(file: Path, vm_id: str | None) -> tuple[bytes, vmspec.VmSpec]:
+    """A VM's document in FILE; ``vm_id`` may be left out if there is but one."""
+    with ovf_file.opened(file) as opened:
+        data = opened.document_of(vm_id or _only_vm(opened)) if opened.is_store else opened.document()
+        spec = document.read(data)
+        if vm_id is not None and spec.vm_id.lower() != vm_id:
+            raise ovf_file.BadFile(file, f"this is the OVF of VM {spec.vm_id}, not of {vm_id}; give its own")
+    return data, spec
 
 
 @ovf.command()

@@ -52,7 +52,7 @@ class Devices:
         for element in record.elements(section, "Item", at_most=record.MOST_DEVICES):
             item = Record(record.children(element), "an item of the hardware section", warnings)
             item.report_unknown(known.ITEM)
-            self._by_kind.setdefault(_kind(item), []).append((element, item))
+            self._by_kind.setdefault(kind(item), []).append((element, item))
 
     def of(self, kind: str) -> list[Item]:
         return self._by_kind.get(kind, [])
@@ -160,7 +160,8 @@ def _device(kind: str, element: etree._Element, item: Record) -> vmspec.Device:
     )
 
 
-def _kind(item: Record) -> str:
+def kind(item: Record) -> str:
+    """What an item is: by its ResourceType, else by the type of its record."""
     resource = _KIND_BY_RESOURCE.get((item.text(RASD + "ResourceType") or "").strip())
     if resource is not None:
         return resource

@@ -157,6 +157,11 @@ class _Envelope:
         return self.vm_id
 
 
+def section_kind(section: etree._Element) -> str:
+    """``VirtualHardware`` of the type ``ovf:VirtualHardwareSection_Type``; empty without a type."""
+    return section.get(_XSI_TYPE, "").removeprefix("ovf:").removesuffix("Section_Type")
+
+
 def _by_type(parent: etree._Element) -> dict[str, etree._Element]:
     """The first Section of each type."""
     sections: dict[str, etree._Element] = {}
