@@ -239,10 +239,7 @@ def read(data: bytes) -> vmspec.VmSpec:
         custom_serial_number=vm.text("CustomSerialNumber"),
         cpu_pinning=vm.text("CpuPinning"),
         numa_cells=devices.numa_cells(envelope.section("NumaNode"), warnings),
-        custom_properties={
-            **vm.properties("PredefinedProperties", at_most=10_000),
-            **vm.properties("UserDefinedProperties", at_most=10_000),
-        },
+        custom_properties=_custom_properties(vm),
         lease_domain_id=vm.word("LeaseDomainId"),
         disks=all_disks,
         nics=items.nics(),
@@ -344,6 +341,19 @@ def _cluster_version(vm: Record) -> str | None:
 def _is_level(text: str) -> bool:
     numbers = text.split(".")
     return len(numbers) == 2 and all(n.isascii() and n.isdigit() and len(n) <= 4 for n in numbers)
+
+
+def _custom_properties(vm: Record) -> dict[str, str]:
+    """The user-defined one of two wins. Engines before 3.6 wrote them for their audit log only."""
+    properties: dict[str, str] = {}
+    for name, logged in (
+        ("PredefinedProperties", "exportonly_predefinedProperties"),
+        ("UserDefinedProperties", "exportonly_userDefinedProperties"),
+    ):
+        properties |= vm.properties(name, at_most=10_000)
+        if vm.raw(name) is None and vm.text(logged):
+            vm.warn(f"{logged} is left aside, and there is no {name}: these custom properties are lost")
+    return properties
 
 
 def _virtio_scsi_queues(vm: Record, envelope: _Envelope) -> int | None:

@@ -50,6 +50,7 @@ def nic(**values: str) -> bytes:
         ("6", "e1000e"),
         ("pv", "virtio"),
         ("pciPassthrough", "pci-passthrough"),
+        ("pci-passthorugh", "pci-passthrough"),  # as the engine's own table spells it
         ("spaprVlan", "spapr-vlan"),
         ("rtl8139_pv", "rtl8139_pv"),
         ("e1000e", "e1000e"),
@@ -86,6 +87,15 @@ def test_nic_without_a_mac_is_named_by_its_name_or_id() -> None:
 def test_unplugged_and_unlinked_nics_are_shown_as_such() -> None:
     first = read(nic(IsPlugged="false", Linked="false", BootOrder="2")).nics[0]
     assert (first.plugged, first.linked, first.boot_order) == (False, False, 2)
+
+
+def test_javas_word_for_a_missing_value_is_none() -> None:
+    spec = read(nic(Alias="null", BootOrder="null", IsPlugged="null", Linked="null"))
+    assert (spec.nics[0].alias, spec.nics[0].boot_order) == (None, None)
+    assert (spec.nics[0].plugged, spec.nics[0].linked) == (True, True)
+    assert spec.warnings == ()
+    device = read(with_items(S06, record("sound", "ich6") + "<Alias>null</Alias>")).devices[-1]
+    assert device.alias is None
 
 
 def test_nic_item_without_a_record_is_a_plugged_nic() -> None:

@@ -373,6 +373,14 @@ def test_properties_are_split_at_semicolons_and_the_first_equals_sign() -> None:
     }
 
 
+def test_properties_that_only_the_audit_log_has_are_reported_as_lost() -> None:
+    logged = "<exportonly_userDefinedProperties>a=1</exportonly_userDefinedProperties>"
+    assert document.read(with_elements(S06, logged)).warnings == ()
+    spec = document.read(altered(S06, ("<UserDefinedProperties></UserDefinedProperties>", logged)))
+    assert spec.custom_properties == {}
+    assert warned(spec, "exportonly_userDefinedProperties")
+
+
 def test_boolean_that_is_none_keeps_the_default_with_a_warning() -> None:
     spec = document.read(altered(S06, ("<IsStateless>false", "<IsStateless>maybe")))
     assert not spec.stateless
