@@ -51,6 +51,7 @@ PARTS: dict[str, Callable[[], bool]] = {
     "fuse": _fuse,
     "openssl": lambda: shutil.which("openssl") is not None,
     "curl": lambda: shutil.which("curl") is not None,
+    "libvirt": lambda: importlib.util.find_spec("libvirt") is not None,
     "systemd": lambda: (
         shutil.which("systemd-analyze") is not None and importlib.util.find_spec("systemd") is not None
     ),
