@@ -1,13 +1,14 @@
 """A VM's definition: the domain XML that VDSM gets, and what has to be true before it may be sent.
 
-An EngineXml that protects every disk goes as it is; all else is refused here
-with the reason. safety: VDSM adds no lease by itself, so a definition without
-one would let two hosts run the engine VM on the same disk.
+An EngineXml that protects every disk goes as it is; where there is none of this
+VM's, the domain is generated; all else is refused here with the reason. safety:
+VDSM adds no lease by itself, so a definition without one would let two hosts
+run the engine VM on the same disk.
 """
 
 import enum
 
-from ovirt_he_agent.ovf import refusals, vmspec
+from ovirt_he_agent.ovf import generate, refusals, vmspec
 from ovirt_he_agent.ovf.host_facts import HostFacts
 from ovirt_he_agent.ovf.value import Value
 
@@ -55,20 +56,36 @@ def define(spec: vmspec.VmSpec, host: HostFacts) -> Definition:
     """
     embedded = spec.engine_xml
     if embedded is None:
-        raise refusals.NoEngineXml(spec.vm_id, spec.hosted_engine)
+        return _generated(spec, host, "the document has no EngineXml")
     if not embedded.well_formed:
-        raise refusals.EngineXmlNotWellFormed(spec.vm_id)
+        return _generated(spec, host, "its EngineXml is not well formed")
     if not embedded.ours:
-        raise refusals.EngineXmlOfAnotherVm(spec.vm_id, embedded.uuid)
+        return _generated(spec, host, f"its EngineXml is another VM's, its uuid is {embedded.uuid}")
     if not embedded.usable:
         raise refusals.EngineXmlUnprotected(spec.vm_id, embedded.unprotected)
+    return _definition(spec, embedded.text, Made.AS_IS, None, (), embedded.leases)
+
+
+def _generated(spec: vmspec.VmSpec, host: HostFacts, reason: str) -> Definition:
+    made = generate.generate(spec, host)
+    return _definition(spec, made.xml, Made.GENERATED, reason, made.warnings, made.leases)
+
+
+def _definition(
+    spec: vmspec.VmSpec,
+    xml: str,
+    made: Made,
+    reason: str | None,
+    warnings: tuple[str, ...],
+    leases: tuple[vmspec.Lease, ...],
+) -> Definition:
     return Definition(
         vm_id=spec.vm_id,
         name=spec.name,
-        xml=embedded.text,
-        made=Made.AS_IS,
-        reason=None,
-        warnings=(),
+        xml=xml,
+        made=made,
+        reason=reason,
+        warnings=warnings,
         volumes=tuple(
             Volume(
                 domain_id=disk.domain_id,
@@ -78,7 +95,7 @@ def define(spec: vmspec.VmSpec, host: HostFacts) -> Definition:
             )
             for disk in spec.plugged_images
         ),
-        leases=embedded.leases,
+        leases=leases,
         memory_mib=spec.memory_mib,
         generation=spec.generation,
         export_date=spec.export_date,

@@ -16,38 +16,17 @@ class NotStartable(Refused):
         self.vm_id = vm_id
 
 
-class NoEngineXml(NotStartable):
-    """Not the engine's own VM, or written by an engine before 4.2.1 or for a cluster below 4.2."""
+class CannotGenerate(NotStartable):
+    """There is no EngineXml of this VM's, and what the OVF itself says is not enough for a domain."""
 
-    msg = "VM {self.vm_id} has no EngineXml, so there is no domain to start; {self.remedy}"
+    msg = (
+        "VM {self.vm_id} has no EngineXml that can be used, and no domain can be made of its OVF: "
+        "{self.reason}; mend that in the engine, or " + _SAVE_IN_ENGINE
+    )
 
-    def __init__(self, vm_id: str, hosted_engine: bool) -> None:
+    def __init__(self, vm_id: str, reason: str) -> None:
         super().__init__(vm_id)
-        self.hosted_engine = hosted_engine
-
-    @property
-    def remedy(self) -> str:
-        return (
-            _SAVE_IN_ENGINE
-            if self.hosted_engine
-            else "its Origin says that it is not the engine VM: check the id"
-        )
-
-
-class EngineXmlNotWellFormed(NotStartable):
-    """The embedded text is cut or torn."""
-
-    msg = "the EngineXml of VM {self.vm_id} is not well formed; " + _SAVE_IN_ENGINE
-
-
-class EngineXmlOfAnotherVm(NotStartable):
-    """VDSM takes the id from this text: sending it would start that other VM."""
-
-    msg = "the EngineXml of VM {self.vm_id} is not its own, its uuid is {self.uuid}; " + _SAVE_IN_ENGINE
-
-    def __init__(self, vm_id: str, uuid: str | None) -> None:
-        super().__init__(vm_id)
-        self.uuid = uuid
+        self.reason = reason
 
 
 class EngineXmlUnprotected(NotStartable):
