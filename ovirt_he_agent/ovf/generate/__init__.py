@@ -48,16 +48,16 @@ def generate(spec: vmspec.VmSpec, host: HostFacts) -> Generated:
     or the host cannot build what the VM must have.
     """
     warnings: list[str] = []
-    draft = Draft(spec, host, platform.choose(spec, warnings), warnings)
-    limits.check(draft)
     root = etree.Element("domain", type="kvm", nsmap=metadata.NAMESPACES)
+    draft = Draft(spec, host, platform.choose(spec, warnings), metadata.start(root), warnings)
+    limits.check(draft)
     add(root, "name", _name(draft))
     add(root, "uuid", spec.vm_id)
     memory.add_memory(draft, root)
     cpu.add_cpu(draft, root)
     machine.add_system(draft, root)
+    metadata.add_metadata(draft, draft.metadata)
     held = _add_devices(draft, add(root, "devices"))
-    metadata.add_metadata(draft, root)
     return Generated(
         xml=etree.tostring(root, encoding="unicode", pretty_print=True),
         warnings=tuple(warnings),

@@ -6,6 +6,7 @@ them; an address that cannot be on this machine is dropped alone. Devices
 without one get theirs from libvirt, around those that are written.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,20 +42,22 @@ Place = tuple[Any, ...]
 """The kind of address, and its numbers in the order of the keys."""
 
 
+@functools.lru_cache(maxsize=512)
 def integer(text: str) -> int | None:
     """``0x1f`` or ``31``; None if it is neither."""
-    text = text.strip().lower()
-    digits, base, alphabet = (
-        (text[2:], 16, "0123456789abcdef") if text.startswith("0x") else (text, 10, "0123456789")
-    )
-    return int(digits, base) if digits and len(digits) <= 8 and not digits.strip(alphabet) else None
+    digits, base = (text[2:], 16) if text.startswith(("0x", "0X")) else (text, 10)
+    try:
+        return int(digits, base) if digits.isalnum() and len(digits) <= 8 else None
+    except ValueError:
+        return None
 
 
 def settle(draft: Draft) -> int:
     """Write the addresses that can be kept; the highest bus among them."""
+    chipset = draft.platform.chipset
     placed = {}
     for wish in draft.wishes:
-        place = _place(draft, wish)
+        place = _place(chipset, wish)
         if place is None:
             draft.warn(
                 f"{wish.what}: its address is left out, because this machine has no such place for it."
@@ -66,21 +69,22 @@ def settle(draft: Draft) -> int:
     _drop_orphans(draft, placed)
     slots = [place[:-1] for place in placed.values()]
     for wish, place in placed.items():
-        address = {key: wish.address[key] for key in _KEYS[place[0]] if key in wish.address}
+        element = add(wish.element, "address", type=place[0])
+        for key in _KEYS[place[0]]:
+            element.set(key, wish.address.get(key, "0"))
         if place[0] == "pci" and place[-1] == 0 and slots.count(place[:-1]) > 1:
-            address["multifunction"] = "on"
-        add(wish.element, "address", type=place[0], **address)
+            element.set("multifunction", "on")
     return max((place[2] for place in placed.values() if place[0] == "pci"), default=0)
 
 
-def _place(draft: Draft, wish: Wish) -> Place | None:
+def _place(chipset: str, wish: Wish) -> Place | None:
     """Where exactly; None if there is no such place, or not for this device."""
-    kind = wish.address.get("type", "")
-    if kind not in _KINDS[draft.platform.chipset] or (kind == "spapr-vio") != (wish.role == "spapr-vio"):
+    address = wish.address
+    kind = address.get("type", "")
+    if kind not in _KINDS[chipset] or (kind == "spapr-vio") != (wish.role == "spapr-vio"):
         return None
-    numbers = [integer(wish.address.get(key, "0")) for key in _KEYS[kind]]
-    place = (kind, *(number for number in numbers if number is not None))
-    if None in numbers or (kind == "pci" and not _is_free(draft.platform.chipset, place, wish.role)):
+    place = (kind, *[integer(address.get(key, "0")) for key in _KEYS[kind]])
+    if None in place or (kind == "pci" and not _is_free(chipset, place, wish.role)):
         return None
     return place
 
@@ -91,9 +95,7 @@ def _is_free(chipset: str, place: Place, role: str) -> bool:
     if domain != 0 or slot > 31 or function > 7:
         return False
     if bus == 0:
-        if (slot, function) in _OWN.get((chipset, role), ()):
-            return True
-        return slot not in _BOARD[chipset]
+        return slot not in _BOARD[chipset] or (slot, function) in _OWN.get((chipset, role), ())
     return chipset == Q35 and bus <= _MAX_BUS and slot == 0
 
 

@@ -54,12 +54,11 @@ def _add_disk(
     draft: Draft, devices: etree._Element, drive: Drive, disk: Disk, threads: Iterator[int]
 ) -> etree._Element:
     element = add(devices, "disk", snapshot="no")
-    metadata = etree.Element(OVIRT_VM + "device", devtype="disk", name=drive.dev)
+    metadata = add(draft.metadata, OVIRT_VM + "device", devtype="disk", name=drive.dev)
     if isinstance(disk, vmspec.ImageDisk):
         _fill_image(draft, element, metadata, disk, drive.what)
     else:
         _fill_lun(draft, element, metadata, disk)
-    draft.metadata.append(metadata)
     add(element, "target", dev=drive.dev, bus=drive.bus)
     _add_driver(draft, element, drive, disk, threads)
     if disk.shareable:

@@ -15,11 +15,16 @@ OVIRT_TUNE = "{http://ovirt.org/vm/tune/1.0}"
 NAMESPACES = {"ovirt-tune": OVIRT_TUNE[1:-1], "ovirt-vm": OVIRT_VM[1:-1]}
 
 
-def add_metadata(draft: Draft, root: etree._Element) -> None:
-    spec = draft.spec
+def start(root: etree._Element) -> etree._Element:
+    """The empty ``ovirt-vm:vm``, which parts of the domain add their devices to."""
     metadata = add(root, "metadata")
     add(metadata, OVIRT_TUNE + "qos")
-    vm = add(metadata, OVIRT_VM + "vm")
+    return add(metadata, OVIRT_VM + "vm")
+
+
+def add_metadata(draft: Draft, vm: etree._Element) -> None:
+    """What is said of the VM as a whole into ``vm``, its ``ovirt-vm:vm``."""
+    spec = draft.spec
     guaranteed_mib = min(spec.guaranteed_memory_mib, spec.memory_mib)
     if guaranteed_mib != spec.guaranteed_memory_mib:
         draft.warn("The guaranteed memory is more than the VM has: all of its memory is guaranteed.")
@@ -41,9 +46,8 @@ def add_metadata(draft: Draft, root: etree._Element) -> None:
     add(vm, OVIRT_VM + "cpuPolicy", "none" if spec.hosted_engine else spec.cpu_policy or "none")
     if spec.hosted_engine and spec.cpu_policy not in (None, "none"):
         draft.warn(
-            f"The CPU policy {record.shown(spec.cpu_policy or '')} is left out: the engine VM runs on any host."
+            "The CPU policy is not applied: it is for CPUs of one host, and the engine VM runs on any."
         )
-    vm.extend(draft.metadata)
 
 
 def level(cluster_version: str | None) -> tuple[int, int] | None:

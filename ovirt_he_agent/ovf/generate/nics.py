@@ -73,12 +73,11 @@ def _add_nic(draft: Draft, devices: etree._Element, nic: vmspec.Nic, what: str) 
     if nic.boot_order is not None:
         draft.boots(element, nic.boot_order)
     draft.wish(element, nic.address, what, "spapr-vio" if model == "spapr-vlan" else "nic")
-    if any(known.get("mac_address") == mac for known in draft.metadata):
+    if any(known.get("mac_address") == mac for known in draft.metadata.iterchildren(OVIRT_VM + "device")):
         draft.warn(f"{what} has the MAC address of another NIC: VDSM is told nothing of it.")
         return
-    metadata = etree.Element(OVIRT_VM + "device", mac_address=mac)
+    metadata = add(draft.metadata, OVIRT_VM + "device", mac_address=mac)
     add_custom(draft, metadata, nic.custom_properties, what)
-    draft.metadata.append(metadata)
 
 
 def _model(draft: Draft, nic: vmspec.Nic, what: str) -> str:
