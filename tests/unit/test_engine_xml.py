@@ -58,6 +58,20 @@ def refusal(data: bytes, kind: type[refusals.NotStartable], *words: str) -> None
         assert word in str(caught.value)
 
 
+def generated_because(data: bytes, *words: str) -> None:
+    """The domain is the VM's own although the embedded one was of no use, and the reason is said."""
+    definition = domainxml.define(document.read(data), host_facts.UNKNOWN)
+    assert definition.made is domainxml.Made.GENERATED
+    assert definition.reason is not None
+    for word in words:
+        assert word in definition.reason
+    assert f"<uuid>{definition.vm_id}</uuid>" in definition.xml
+    assert {(lease.key, lease.lockspace) for lease in definition.leases} == {
+        (volume.volume_id, volume.domain_id) for volume in definition.volumes if volume.exclusive
+    }
+    assert definition.warnings
+
+
 # Usable
 
 
@@ -170,22 +184,22 @@ def test_disk_without_a_known_storage_domain_cannot_be_protected() -> None:
     assert not engine_xml(embedded(S02, lambda xml: xml, storage)).usable
 
 
-def test_domain_of_another_vm_is_refused_and_nothing_of_it_is_shown() -> None:
+def test_domain_of_another_vm_is_left_aside_and_nothing_of_it_is_shown() -> None:
     data = golden_ovf.data("b09-engine-xml-of-another-vm.ovf")
-    refusal(data, refusals.EngineXmlOfAnotherVm, "ea2b53b4-9945-4db8-a7c5-3fb52476fa62")
+    generated_because(data, "another VM's", "ea2b53b4-9945-4db8-a7c5-3fb52476fa62")
     assert engine_xml(data).leases == ()
 
 
 def test_uuid_in_other_letters_is_another_vm_as_it_is_to_vdsm() -> None:
     data = embedded(S02, replacing(f"<uuid>{S02_VM}", f"<uuid>{S02_VM.upper()}"))
-    refusal(data, refusals.EngineXmlOfAnotherVm)
+    generated_because(data, "another VM's")
 
 
-def test_root_that_is_no_domain_is_refused() -> None:
+def test_root_that_is_no_domain_is_left_aside() -> None:
     data = embedded(S02, lambda xml: xml.replace("<domain", "<machine").replace("</domain", "</machine"))
     spec = document.read(data)
     assert any("EngineXml" in warning and "uuid" in warning for warning in spec.warnings)
-    refusal(data, refusals.EngineXmlOfAnotherVm)
+    generated_because(data, "another VM's")
 
 
 @pytest.mark.parametrize(
@@ -198,18 +212,18 @@ def test_root_that_is_no_domain_is_refused() -> None:
     ],
     ids=["cut", "doctype", "no xml", "deep"],
 )
-def test_broken_or_hostile_text_is_refused_and_the_rest_is_shown(change: Callable[[str], str]) -> None:
+def test_broken_or_hostile_text_is_left_aside_and_the_rest_is_used(change: Callable[[str], str]) -> None:
     data = embedded(S02, change)
     spec = document.read(data)
     assert spec.name == "HostedEngine"
     assert engine_xml(data).well_formed is False
     assert any("EngineXml" in warning for warning in spec.warnings)
-    refusal(data, refusals.EngineXmlNotWellFormed, S02_VM)
+    generated_because(data, "not well formed")
 
 
-def test_document_without_an_embedded_domain_is_refused() -> None:
-    refusal(golden_ovf.data(S01), refusals.NoEngineXml, "no EngineXml", "in the engine")
-    refusal(golden_ovf.data(S06), refusals.NoEngineXml, "not the engine VM")
+@pytest.mark.parametrize("name", [S01, S06])
+def test_without_an_embedded_domain_one_is_generated(name: str) -> None:
+    generated_because(golden_ovf.data(name), "no EngineXml")
 
 
 def test_empty_element_is_no_embedded_domain() -> None:

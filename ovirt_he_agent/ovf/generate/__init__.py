@@ -58,6 +58,7 @@ def generate(spec: vmspec.VmSpec, host: HostFacts) -> Generated:
     machine.add_system(draft, root)
     metadata.add_metadata(draft, draft.metadata)
     held = _add_devices(draft, add(root, "devices"))
+    root.append(root[0])  # the metadata, which all were adding to: last, as the engine writes it
     return Generated(
         xml=etree.tostring(root, encoding="unicode", pretty_print=True),
         warnings=tuple(warnings),
