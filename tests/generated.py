@@ -1,8 +1,11 @@
 """Domains generated from the samples, and ways to look into them."""
 
+from typing import Any
+
+import pytest
 from lxml import etree
 
-from ovirt_he_agent.ovf import document, generate, host_facts, vmspec
+from ovirt_he_agent.ovf import document, generate, host_facts, refusals, vmspec
 from tests import golden_ovf
 
 NIC_WITHOUT_MAC = "b06-nic-without-mac.ovf"
@@ -88,7 +91,7 @@ def spec(data: bytes) -> vmspec.VmSpec:
     return document.read(data).but(engine_xml=None)
 
 
-def domain(data: bytes | vmspec.VmSpec, host: host_facts.HostFacts = HOST, **changes: object) -> Domain:
+def domain(data: bytes | vmspec.VmSpec, host: host_facts.HostFacts = HOST, **changes: Any) -> Domain:
     """What is generated of a document, or of a VM, with other values for some fields."""
     vm = data if isinstance(data, vmspec.VmSpec) else spec(data)
     return Domain(generate.generate(vm.but(**changes), host))
@@ -103,16 +106,82 @@ def sample_names() -> list[str]:
     ]
 
 
-def disk(
-    vm: vmspec.VmSpec, number: int = 0, **changes: object
-) -> tuple[vmspec.ImageDisk | vmspec.LunDisk, ...]:
+def disk(vm: vmspec.VmSpec, number: int = 0, **changes: Any) -> tuple[vmspec.ImageDisk | vmspec.LunDisk, ...]:
     """The VM's disks with other values for some fields of one."""
     disks = list(vm.disks)
     disks[number] = disks[number].but(**changes)
     return tuple(disks)
 
 
-def nic(vm: vmspec.VmSpec, number: int = 0, **changes: object) -> tuple[vmspec.Nic, ...]:
+def nic(vm: vmspec.VmSpec, number: int = 0, **changes: Any) -> tuple[vmspec.Nic, ...]:
     nics = list(vm.nics)
     nics[number] = nics[number].but(**changes)
     return tuple(nics)
+
+
+def refusal(vm: vmspec.VmSpec, host: host_facts.HostFacts = HOST) -> str:
+    """Why nothing is generated."""
+    with pytest.raises(refusals.CannotGenerate) as caught:
+        domain(vm, host)
+    return caught.value.reason
+
+
+def image(number: int = 0, **changes: Any) -> vmspec.ImageDisk:
+    """A disk of its own image; the first one boots."""
+    first = spec(golden_ovf.data(golden_ovf.S02)).disks[0]
+    assert isinstance(first, vmspec.ImageDisk)
+    own = {
+        "alias": f"disk{number}",
+        "image_id": f"{number:08d}-0000-4000-8000-000000000001",
+        "volume_id": f"{number:08d}-0000-4000-8000-000000000002",
+        "boot": number == 0,
+        "boot_order": 1 if number == 0 else None,
+        "address": None,
+    }
+    return first.but(**(own | changes))
+
+
+def lun(**changes: Any) -> vmspec.LunDisk:
+    return vmspec.LunDisk(
+        alias="san",
+        disk_id="6e91ed96-c20b-4552-89d9-159597ea5200",
+        lun_id="36001405a",
+        interface=vmspec.Bus.SCSI,
+        boot=False,
+        plugged=True,
+        read_only=False,
+        shareable=False,
+        boot_order=None,
+        pass_discard=False,
+        scsi_reservation=False,
+        address=None,
+    ).but(**changes)
+
+
+def record(kind: str, device: str | None = None, **changes: Any) -> vmspec.Device:
+    return vmspec.Device(
+        kind=kind,
+        device=device,
+        id=None,
+        alias=None,
+        address=None,
+        boot_order=None,
+        plugged=True,
+        read_only=False,
+        spec={},
+        custom_properties={},
+    ).but(**changes)
+
+
+def pci(slot: str, bus: str = "0x00", function: str = "0x0") -> dict[str, str]:
+    return {"type": "pci", "domain": "0x0000", "bus": bus, "slot": slot, "function": function}
+
+
+def drive(bus: str = "0", unit: str = "0", controller: str = "0") -> dict[str, str]:
+    return {"type": "drive", "controller": controller, "bus": bus, "target": "0", "unit": unit}
+
+
+def with_disks(*disks: vmspec.ImageDisk | vmspec.LunDisk, vm: vmspec.VmSpec | None = None) -> vmspec.VmSpec:
+    """A VM with these disks, by default of the engine VM of a sample."""
+    vm = vm or spec(golden_ovf.data(golden_ovf.S02))
+    return vm.but(disks=disks)

@@ -6,7 +6,6 @@ fills in the SMBIOS placeholders, the path and type of every disk that its
 metadata makes one of its images, and the place of every lease of such a disk.
 """
 
-import functools
 from collections.abc import Collection
 
 from lxml import etree
@@ -78,14 +77,6 @@ def _set_place(lease: etree._Element, offsets_bytes: dict[tuple[str, str], int])
         target.set("offset", str(offset_bytes))
 
 
-@functools.cache
-def _test_driver():  # type: ignore[no-untyped-def] # a binding without types
-    import libvirt
-
-    libvirt.registerErrorHandler(lambda *_: None, None)  # it prints every refusal
-    return libvirt.open("test:///default")
-
-
 def refusal(xml: str, block_domain_ids: Collection[str] = ()) -> str | None:
     """Why libvirt's test driver does not define what VDSM would hand over; None: it defines it.
 
@@ -93,8 +84,12 @@ def refusal(xml: str, block_domain_ids: Collection[str] = ()) -> str | None:
     """
     import libvirt
 
+    libvirt.registerErrorHandler(lambda *_: None, None)  # it prints every refusal
+    connection = libvirt.open("test:///default")
     try:
-        _test_driver().defineXML(substituted(xml, block_domain_ids)).undefine()
+        connection.defineXML(substituted(xml, block_domain_ids)).undefine()
     except libvirt.libvirtError as e:
         return str(e)
+    finally:
+        connection.close()
     return None

@@ -25,6 +25,9 @@ def add_drives(draft: Draft, devices: etree._Element, drives: list[Drive]) -> No
         else _add_disk(draft, devices, drive, drive.disk, threads)
         for drive in drives
     ]
+    images = any(isinstance(drive.disk, vmspec.ImageDisk) for drive in drives)
+    if images and draft.host.block_domain_ids is None:
+        draft.warn("Whether the storage is files or block devices is not known here: taken as files.")
     disks = [(drive.disk, element) for drive, element in zip(drives, elements, strict=True) if drive.disk]
     if any(disk.boot_order is not None for disk, _ in disks):
         return
