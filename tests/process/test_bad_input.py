@@ -69,11 +69,6 @@ DOCUMENT_TROUBLES = (
         (f"'{VM}.ovf' holds the OVF of VM {OTHER}", AGAIN),
     ),
     Trouble(
-        "EngineXml of another VM",
-        written({f"&lt;uuid&gt;{VM}": f"&lt;uuid&gt;{OTHER}"}),
-        (f"EngineXml of VM {VM}", f"its uuid is {OTHER}", SAVE),
-    ),
-    Trouble(
         "no lease in EngineXml",
         written({"&lt;lease&gt;": "&lt;other&gt;", "&lt;/lease&gt;": "&lt;/other&gt;"}),
         (VM, DISK, f"has no lease on storage domain {DOMAIN}", SAVE),
