@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import record, refusals, vmspec
+from ovirt_he_agent.ovf import refusals, vmspec
 from ovirt_he_agent.ovf.generate.platform import Platform
 from ovirt_he_agent.ovf.host_facts import HostFacts
 
@@ -107,5 +107,6 @@ class Draft:
 
 def whole(text: str | None) -> str | None:
     """A number of 1 or more as it goes into the domain; None if ``text`` is none."""
-    value = record.number(text) if text else None
-    return str(value) if value is not None and value > 0 else None
+    if not text or not text.isascii() or not text.isdigit() or len(text) > 18:
+        return None
+    return text.lstrip("0") or None

@@ -4,6 +4,7 @@ Every child is in the namespace; a number carries its type, because VDSM
 calculates with it (vdsm: lib/vdsm/virt/metadata.py).
 """
 
+import functools
 from collections.abc import Mapping
 
 from lxml import etree
@@ -50,6 +51,7 @@ def add_metadata(draft: Draft, vm: etree._Element) -> None:
         )
 
 
+@functools.lru_cache(maxsize=16)
 def level(cluster_version: str | None) -> tuple[int, int] | None:
     """``4.10`` as (4, 10); None if it is not two numbers."""
     numbers = [record.number(part) for part in (cluster_version or "").split(".")]
