@@ -8,7 +8,7 @@ one sentence each.
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import vmspec
+from ovirt_he_agent.ovf import problems, vmspec
 from ovirt_he_agent.ovf.generate import (
     addresses,
     boot,
@@ -47,7 +47,7 @@ def generate(spec: vmspec.VmSpec, host: HostFacts) -> Generated:
     Raises ``refusals.CannotGenerate``: a disk would be unprotected or unknown,
     or the host cannot build what the VM must have.
     """
-    warnings: list[str] = []
+    warnings = problems.Warnings()
     root = etree.Element("domain", type="kvm", nsmap=metadata.NAMESPACES)
     draft = Draft(spec, host, platform.choose(spec, warnings), metadata.start(root), warnings)
     limits.check(draft)
@@ -61,7 +61,7 @@ def generate(spec: vmspec.VmSpec, host: HostFacts) -> Generated:
     root.append(root[0])  # the metadata, which all were adding to: last, as the engine writes it
     return Generated(
         xml=etree.tostring(root, encoding="unicode", pretty_print=True),
-        warnings=tuple(warnings),
+        warnings=warnings.texts(),
         leases=held,
     )
 

@@ -54,11 +54,12 @@ class Controllers:
     def _numbered(self, word: str) -> list[tuple[int, vmspec.Device | None]]:
         """With the index of the record, or, where that is missing or taken, the lowest free one."""
         numbered: list[tuple[int, vmspec.Device | None]] = []
+        taken: set[int] = set()
         for found in self._records.get(word, []):
             index = record.number(found.spec.get("index", ""))
-            taken = [number for number, _ in numbered]
             if index is None or not 0 <= index < 64 or index in taken:
                 index = next(number for number in range(len(taken) + 1) if number not in taken)
+            taken.add(index)
             numbered.append((index, found))
         return numbered
 

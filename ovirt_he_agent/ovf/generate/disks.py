@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import record, vmspec
+from ovirt_he_agent.ovf import problems, record, vmspec
 from ovirt_he_agent.ovf.generate.draft import OVIRT_VM, Draft, add
 from ovirt_he_agent.ovf.generate.drives import Disk, Drive
 
@@ -113,7 +113,9 @@ def _fill_lun(draft: Draft, element: etree._Element, metadata: etree._Element, d
     add(metadata, OVIRT_VM + "GUID", disk.lun_id)
     add(metadata, OVIRT_VM + "imageID", disk.lun_id)
     if not disk.shareable:
-        draft.warn(f"LUN {disk.alias or disk.lun_id}: no lease protects a LUN from a second host.")
+        draft.warn(
+            f"LUN {problems.named(disk.alias or disk.lun_id)}: no lease protects a LUN from a second host."
+        )
 
 
 def _add_driver(

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import refusals, vmspec
+from ovirt_he_agent.ovf import problems, refusals, vmspec
 from ovirt_he_agent.ovf.generate.platform import Platform
 from ovirt_he_agent.ovf.host_facts import HostFacts
 
@@ -42,7 +42,7 @@ class Draft:
         host: HostFacts,
         platform: Platform,
         metadata: etree._Element,
-        warnings: list[str],
+        warnings: problems.Warnings,
     ) -> None:
         self.spec = spec
         self.host = host
@@ -53,6 +53,9 @@ class Draft:
         self.metadata = metadata
         """What VDSM is to know of the VM and of single devices."""
         self.without_video = False
+        self.macs: set[str] = set()
+        """Of NICs that VDSM is told of."""
+        self._said: set[str] = set()
         self._aliases: set[str] = set()
         self._plugged: dict[str, list[vmspec.Device]] = {}
         self._unplugged: set[str] = set()
@@ -63,11 +66,12 @@ class Draft:
                 self._unplugged.add(device.kind)
 
     def warn(self, text: str) -> None:
-        self.warnings.append(text)
+        self.warnings.add(text)
 
     def warn_once(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
+        if text not in self._said:
+            self._said.add(text)
+            self.warn(text)
 
     def refuse(self, reason: str) -> NoReturn:
         raise refusals.CannotGenerate(self.spec.vm_id, reason)

@@ -7,7 +7,7 @@ and sata share the letters of ``sd``; the third name is the CD-ROM's.
 
 from collections.abc import Collection, Mapping
 
-from ovirt_he_agent.ovf import vmspec
+from ovirt_he_agent.ovf import problems, vmspec
 from ovirt_he_agent.ovf.generate.addresses import integer
 from ovirt_he_agent.ovf.generate.draft import Draft
 from ovirt_he_agent.ovf.generate.platform import I440FX, Q35
@@ -80,7 +80,7 @@ def _starts(draft: Draft, disk: Disk) -> bool:
 
 def _what(disk: Disk) -> str:
     own_id = disk.image_id if isinstance(disk, vmspec.ImageDisk) else disk.disk_id
-    return f"Disk {disk.alias or own_id}"
+    return f"Disk {problems.named(disk.alias or own_id)}"
 
 
 def _of_disk(draft: Draft, disk: Disk) -> Drive:

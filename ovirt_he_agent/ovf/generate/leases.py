@@ -7,7 +7,7 @@ replaces when it has prepared the disk, or there is no domain at all.
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import vmspec
+from ovirt_he_agent.ovf import problems, vmspec
 from ovirt_he_agent.ovf.generate.draft import Draft, add
 from ovirt_he_agent.ovf.generate.drives import Drive
 
@@ -43,12 +43,12 @@ def _of_vm(draft: Draft, domain_id: str) -> vmspec.Lease:
     lease = draft.host.vm_lease
     if lease is None or lease.path is None or lease.offset_bytes is None:
         draft.refuse(
-            f"it has a VM lease on storage domain {domain_id}, and where that lies is not known "
+            f"it has a VM lease on storage domain {problems.named(domain_id)}, and where that lies is not known "
             "(ask VDSM: Lease.info)"
         )
     if (lease.key, lease.lockspace) != (draft.spec.vm_id, domain_id):
         draft.refuse(
-            f"its VM lease is on storage domain {domain_id}, and what was found is the lease {lease.key} "
+            f"its VM lease is on storage domain {problems.named(domain_id)}, and what was found is the lease {lease.key} "
             f"on {lease.lockspace}"
         )
     return lease

@@ -2,7 +2,7 @@
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import record, vmspec
+from ovirt_he_agent.ovf import problems, record, vmspec
 from ovirt_he_agent.ovf.generate.draft import OVIRT_VM, Draft, add
 from ovirt_he_agent.ovf.generate.metadata import add_custom
 
@@ -19,7 +19,7 @@ def add_nics(draft: Draft, devices: etree._Element) -> None:
     for nic in draft.spec.nics:
         if not nic.plugged:
             continue
-        what = f"NIC {nic.name or nic.id or nic.mac}"
+        what = f"NIC {problems.named(nic.name or nic.id or nic.mac)}"
         fault = _fault(draft, nic)
         if fault is not None:
             if not draft.host.without_missing_nics:
@@ -73,9 +73,10 @@ def _add_nic(draft: Draft, devices: etree._Element, nic: vmspec.Nic, what: str) 
     if nic.boot_order is not None:
         draft.boots(element, nic.boot_order)
     draft.wish(element, nic.address, what, "spapr-vio" if model == "spapr-vlan" else "nic")
-    if any(known.get("mac_address") == mac for known in draft.metadata.iterchildren(OVIRT_VM + "device")):
+    if mac in draft.macs:
         draft.warn(f"{what} has the MAC address of another NIC: VDSM is told nothing of it.")
         return
+    draft.macs.add(mac)
     metadata = add(draft.metadata, OVIRT_VM + "device", mac_address=mac)
     add_custom(draft, metadata, nic.custom_properties, what)
 

@@ -4,7 +4,7 @@ The OVF does not name the architecture; the guest's operating system does, by
 its suffix (ovirt-engine: osinfo-defaults.properties).
 """
 
-from ovirt_he_agent.ovf import record, vmspec
+from ovirt_he_agent.ovf import problems, record, vmspec
 from ovirt_he_agent.ovf.value import Value
 
 Q35, I440FX, PSERIES, S390 = "q35", "i440fx", "pseries", "s390-ccw-virtio"
@@ -26,7 +26,7 @@ class Platform(Value):
         return self.arch == "x86_64"
 
 
-def choose(spec: vmspec.VmSpec, warnings: list[str]) -> Platform:
+def choose(spec: vmspec.VmSpec, warnings: problems.Warnings) -> Platform:
     """The platform of the VM; what had to be assumed is added to ``warnings``."""
     guest = (spec.os or "").lower()
     secure_boot = spec.bios is vmspec.Bios.Q35_UEFI_SECURE_BOOT
@@ -37,9 +37,7 @@ def choose(spec: vmspec.VmSpec, warnings: list[str]) -> Platform:
     else:
         arch, wanted, x86 = "x86_64", _x86_chipset(spec), True
         if spec.os is None:
-            warnings.append(
-                "The OVF names no operating system, which says the architecture: taken as x86_64."
-            )
+            warnings.add("The OVF names no operating system, which says the architecture: taken as x86_64.")
     chipset, machine = _machine(spec.machine, wanted, secure_boot and x86, warnings)
     return Platform(
         arch=arch,
@@ -73,7 +71,9 @@ def _chipset(machine: str) -> str | None:
     return S390 if machine.startswith("s390-ccw") else None
 
 
-def _machine(written: str | None, wanted: str, secure_boot: bool, warnings: list[str]) -> tuple[str, str]:
+def _machine(
+    written: str | None, wanted: str, secure_boot: bool, warnings: problems.Warnings
+) -> tuple[str, str]:
     """Chipset and machine; a machine of the wrong kind gives way only where nothing would start with it."""
     names = _alternatives(written)
     for name in names:
@@ -81,15 +81,15 @@ def _machine(written: str | None, wanted: str, secure_boot: bool, warnings: list
             return wanted, name
     default = _DEFAULT_MACHINE[wanted]
     if not names:
-        warnings.append(f"The OVF names no machine (CustomEmulatedMachine): taken as {default}.")
+        warnings.add(f"The OVF names no machine (CustomEmulatedMachine): taken as {default}.")
         return wanted, default
     chipset = _chipset(names[0])
     same_arch = chipset in (Q35, I440FX) and wanted in (Q35, I440FX)
     if chipset is not None and same_arch and not secure_boot:
-        warnings.append(
+        warnings.add(
             f"The machine {record.shown(names[0])} does not fit the BIOS type, which asks for {wanted}: "
             "the machine is used as written."
         )
         return chipset, names[0]
-    warnings.append(f"The machine {record.shown(written or '')} is none of {wanted}: taken as {default}.")
+    warnings.add(f"The machine {record.shown(written or '')} is none of {wanted}: taken as {default}.")
     return wanted, default
