@@ -1,5 +1,6 @@
 """Domains generated from the samples, and ways to look into them."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -91,6 +92,11 @@ def spec(data: bytes) -> vmspec.VmSpec:
     return document.read(data).but(engine_xml=None)
 
 
+@functools.cache
+def _engine_vm() -> vmspec.VmSpec:
+    return spec(golden_ovf.data(golden_ovf.S02))
+
+
 def domain(data: bytes | vmspec.VmSpec, host: host_facts.HostFacts = HOST, **changes: Any) -> Domain:
     """What is generated of a document, or of a VM, with other values for some fields."""
     vm = data if isinstance(data, vmspec.VmSpec) else spec(data)
@@ -128,7 +134,7 @@ def refusal(vm: vmspec.VmSpec, host: host_facts.HostFacts = HOST) -> str:
 
 def image(number: int = 0, **changes: Any) -> vmspec.ImageDisk:
     """A disk of its own image; the first one boots."""
-    first = spec(golden_ovf.data(golden_ovf.S02)).disks[0]
+    first = _engine_vm().disks[0]
     assert isinstance(first, vmspec.ImageDisk)
     own = {
         "alias": f"disk{number}",
@@ -183,5 +189,5 @@ def drive(bus: str = "0", unit: str = "0", controller: str = "0") -> dict[str, s
 
 def with_disks(*disks: vmspec.ImageDisk | vmspec.LunDisk, vm: vmspec.VmSpec | None = None) -> vmspec.VmSpec:
     """A VM with these disks, by default of the engine VM of a sample."""
-    vm = vm or spec(golden_ovf.data(golden_ovf.S02))
+    vm = vm or _engine_vm()
     return vm.but(disks=disks)

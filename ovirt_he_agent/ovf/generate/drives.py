@@ -5,7 +5,8 @@ so prefix and bus must agree (vdsm: lib/vdsm/virt/vmdevices/drivename.py). scsi
 and sata share the letters of ``sd``; the third name is the CD-ROM's.
 """
 
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Collection, Iterator, Mapping
 
 from ovirt_he_agent.ovf import problems, vmspec
 from ovirt_he_agent.ovf.generate.addresses import integer
@@ -51,19 +52,17 @@ def arrange(draft: Draft, scsi_controllers: Collection[int]) -> list[Drive]:
     Places of the last run are kept where they are possible.
     """
     drives = [_of_disk(draft, disk) for disk in draft.spec.disks if _starts(draft, disk)]
-    used: dict[str, set[int]] = {}
+    indexes: dict[str, Iterator[int]] = {prefix: itertools.count() for prefix in _PREFIX.values()}
     if draft.has_plugged("cdrom", draft.spec.cdrom):
         bus = {I440FX: "ide", Q35: "sata"}.get(draft.platform.chipset, "scsi")
         found = draft.records("cdrom")
         cdrom = Drive("CD-ROM", bus, found[0].address if found else None)
         cdrom.index = _CDROM_INDEX
-        used[_PREFIX[bus]] = {_CDROM_INDEX}
+        indexes[_PREFIX[bus]] = itertools.filterfalse(_CDROM_INDEX.__eq__, itertools.count())
         drives.append(cdrom)
     for drive in drives:
         if drive.disk is not None:
-            indexes = used.setdefault(_PREFIX[drive.bus], set())
-            drive.index = next(index for index in range(len(drives) + 1) if index not in indexes)
-            indexes.add(drive.index)
+            drive.index = next(indexes[_PREFIX[drive.bus]])
     for bus in ("ide", "sata", "scsi"):
         _place(draft, bus, [drive for drive in drives if drive.bus == bus], scsi_controllers)
     return drives

@@ -40,16 +40,14 @@ def _of_volume(disk: vmspec.ImageDisk) -> vmspec.Lease:
 
 def _of_vm(draft: Draft, domain_id: str) -> vmspec.Lease:
     """VDSM replaces nothing in the lease of a VM, so its place must be known."""
-    lease = draft.host.vm_lease
+    lease, where = draft.host.vm_lease, f"storage domain {problems.named(domain_id)}"
     if lease is None or lease.path is None or lease.offset_bytes is None:
         draft.refuse(
-            f"it has a VM lease on storage domain {problems.named(domain_id)}, and where that lies is not known "
-            "(ask VDSM: Lease.info)"
+            f"it has a VM lease on {where}, and at what place there is not known (ask VDSM: Lease.info)"
         )
     if (lease.key, lease.lockspace) != (draft.spec.vm_id, domain_id):
         draft.refuse(
-            f"its VM lease is on storage domain {problems.named(domain_id)}, and what was found is the lease {lease.key} "
-            f"on {lease.lockspace}"
+            f"its VM lease is on {where}, and what was found is the lease {lease.key} on {lease.lockspace}"
         )
     return lease
 
