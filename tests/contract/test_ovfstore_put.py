@@ -192,6 +192,11 @@ def test_a_device_whose_description_says_that_it_is_torn_is_no_good_store(device
     assert not found.not_updated(NEW).is_good
     assert found.not_updated(OLD).is_good, "this is what a put leaves that could not set the description"
     assert replace(found, is_device=False).not_updated(NEW).is_good, "a file is emptied before an update"
+    planned = plan.prepare(found, [found], NAME, NEW, mtime_s=1_700_000_000, room_bytes=90_000)
+    write.keep_copy(planned, devices.directory / "copies")
+    assert devices.look()[0].not_updated(NEW).is_good, (
+        "this is what a put leaves that was cut before it wrote"
+    )
 
 
 @pytest.mark.real("direct-io")
@@ -267,6 +272,8 @@ def test_a_file_gets_the_document_and_keeps_all_else(roomy: Path, new: Path) -> 
     assert "written and read back" in out
     assert entries(roomy.read_bytes()) == entries(before) | {NAME: NEW}
     assert roomy.stat().st_mode & 0o777 == 0o640
+    assert len(roomy.read_bytes()) == len(before)
+    assert roomy.read_bytes()[-30_000:] == before[-30_000:]
     assert [p.name for p in roomy.parent.iterdir() if p.name.startswith(".")] == []
 
 
