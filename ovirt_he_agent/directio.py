@@ -1,4 +1,4 @@
-"""Volumes are read past the page cache: another host writes them.
+"""Volumes are read and written past the page cache: other hosts do so, too.
 
 O_DIRECT with page-aligned buffers where the file system has it; elsewhere
 buffered reads that drop the cached pages first (posix_fadvise DONTNEED).
@@ -8,6 +8,7 @@ All calls block: run them in a ``blocking.Worker``.
 import errno
 import mmap
 import os
+import stat
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -120,3 +121,55 @@ class DirectFile:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+class DirectWriter(DirectFile):
+    """A volume opened for writing as well, past the page cache; a write is on the disk when it returns."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            flags = os.O_RDWR | os.O_CLOEXEC | os.O_SYNC | (os.O_DIRECT if self.direct else 0)
+            self._write_fd = os.open(path, flags)
+        except BaseException:
+            super().close()
+            raise
+
+    def pwrite(self, data: bytes, offset: int) -> None:
+        """Any offset and length; the rest of the ``BLOCK`` at each end is written back as it is.
+
+        A regular file grows to the end of ``data`` if it is shorter. Raises ``OSError``.
+        """
+        if not data:
+            return
+        start = offset - offset % BLOCK
+        length = _aligned(len(data), offset)
+        buffer = _buffer(length)
+        for block in {0, length - BLOCK}:
+            old = self.pread(BLOCK, start + block)
+            buffer[block : block + len(old)] = old
+        buffer[offset - start : offset - start + len(data)] = data
+        file_size = self._file_size()
+        done = 0
+        while done < length:
+            done += os.pwritev(self._write_fd, [buffer[done:length]], start + done)
+        if file_size is not None and start + length > max(file_size, offset + len(data)):
+            os.ftruncate(self._write_fd, max(file_size, offset + len(data)))  # no zeros of ours at its end
+        os.fsync(self._write_fd)
+
+    def truncate(self, size: int) -> None:
+        """Let a regular file have ``size`` bytes; anything else keeps its own."""
+        if self._file_size() is not None:
+            os.ftruncate(self._write_fd, size)
+            os.fsync(self._write_fd)
+
+    def _file_size(self) -> int | None:
+        """None: it is no regular file."""
+        status = os.fstat(self._write_fd)
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def close(self) -> None:
+        super().close()
+        if self._write_fd >= 0:
+            os.close(self._write_fd)
+            self._write_fd = -1

@@ -2,12 +2,14 @@
 
 What stands before the entry is left alone, and so is what follows it if the
 new document takes as many blocks as the old one. Every other entry keeps its
-bytes; only the date in the header of the first one is renewed, because readers
-tell an updated store by its first block. The engine writes such an archive
+bytes, ``info.json`` too; only the date in the header of the first one is
+renewed, because readers tell an updated store by its first block. The engine writes such an archive
 with Apache commons-compress (ovirt-engine: bll/storage/ovfstore).
 """
 
+import re
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -21,6 +23,12 @@ _END = 2 * archive.BLOCK
 _MAGIC = slice(257, 263)
 _UNDER_CHANGE = b"heput\0"
 """In place of ``ustar`` and a zero in the first header while a store is changed where it lies."""
+_COPY = slice(345, 500)
+"""The prefix of a name, which engines leave empty: then it holds the sha256 of the store as it was."""
+_SHA256 = re.compile(rb"[0-9a-f]{64}")
+_MTIME, _CHECKSUM = slice(136, 148), slice(148, 156)
+_NEAR = 8 * archive.BLOCK
+"""Unchanged bytes between two changes that are not worth a second write."""
 
 
 @dataclass(eq=False)
@@ -82,17 +90,33 @@ def put(read: archive.Read, limit: int, name: str, document: bytes, *, mtime_s: 
     start = found.entry.offset if found is not None else end
     after = found.entry.data_offset + _padded(found.entry.size, archive.BLOCK) if found is not None else end
     if start + len(entry) == after:
-        tail, length = entry, _padded(end + _END, padding)
-        new_end = end + _END
+        tail, new_end = entry, end + _END
+        length = _padded(new_end, padding)
     else:
         rest = _bytes(read, after, end - after)
         new_end = start + len(entry) + len(rest) + _END
         length = _padded(new_end, padding)
         tail = (entry + rest).ljust(length - start, b"\0")
-    writes = [(start, tail)]
+    writes = list(_changed(read, start, tail))
     if start > 0:
         writes.insert(0, (0, _with_mtime(_bytes(read, 0, archive.BLOCK), mtime_s)))
     return Change(writes=tuple(writes), length=length, end=new_end, old_document=old)
+
+
+def content(read: archive.Read, change: Change) -> bytes:
+    """The archive up to its end as it is after ``change``; ``read`` is that of ``put``."""
+    whole = bytearray(_up_to(read, 0, change.end).ljust(change.end, b"\0"))
+    for offset, data in change.writes:
+        whole[offset : offset + len(data)] = data
+    return bytes(whole[: change.end])
+
+
+def as_whole(change: Change, new: bytes) -> Change:
+    """The same, but written from the first byte on, for a store that holds something else: ``content``."""
+    padded = new.ljust(change.length, b"\0")
+    return Change(
+        writes=((0, padded),), length=change.length, end=change.end, old_document=change.old_document
+    )
 
 
 def padding_of(size_bytes: int) -> int:
@@ -107,12 +131,16 @@ def header(name: str, size: int, mtime_s: int) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
-def under_change(first_block: bytes) -> bytes:
+def under_change(first_block: bytes, copy_sha256: str = "") -> bytes:
     """The first block of a store that is being changed: no reader takes the store for a good one.
 
+    ``copy_sha256``: of a copy of the store as it was, if there is one.
     safety: a mixture of an old and a new document can be well formed.
     """
-    return first_block[: _MAGIC.start] + _UNDER_CHANGE + first_block[_MAGIC.stop :]
+    block = bytearray(first_block)
+    block[_MAGIC] = _UNDER_CHANGE
+    block[_COPY] = copy_sha256.encode().ljust(_COPY.stop - _COPY.start, b"\0")
+    return bytes(block)
 
 
 def is_under_change(first_block: bytes) -> bool:
@@ -120,18 +148,54 @@ def is_under_change(first_block: bytes) -> bool:
     return first_block[_MAGIC] == _UNDER_CHANGE
 
 
+def copy_of(first_block: bytes) -> str | None:
+    """The sha256 of the copy of a store that is under change."""
+    found = _SHA256.match(first_block[_COPY])
+    return found[0].decode() if found is not None and is_under_change(first_block) else None
+
+
 def _with_mtime(block: bytes, mtime_s: int) -> bytes:
-    """The header with another date; its name, size and owner stay."""
-    changed = block[:136] + b"%011o\0" % mtime_s + b" " * 8 + block[156:]
-    return changed[:148] + b"%06o\0 " % sum(changed) + changed[156:]
+    """The header with another date, even in the second of the old one; its name, size and owner stay."""
+    date = b"%011o\0" % mtime_s
+    if block[_MTIME] == date:
+        date = b"%011o\0" % (mtime_s + 1)
+    changed = bytearray(block)
+    changed[_MTIME], changed[_CHECKSUM] = date, b" " * 8
+    changed[_CHECKSUM] = b"%06o\0 " % sum(changed)
+    return bytes(changed)
+
+
+def _changed(read: archive.Read, offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Those blocks of ``data`` that are not at ``offset`` already."""
+    old = _up_to(read, offset, len(data))
+    begin = stop = None
+    for at in range(0, len(data), archive.BLOCK):
+        if data[at : at + archive.BLOCK] == old[at : at + archive.BLOCK]:
+            continue
+        if begin is None or stop is None:
+            begin = at
+        elif at - stop > _NEAR:
+            yield offset + begin, data[begin:stop]
+            begin = at
+        stop = at + archive.BLOCK
+    if begin is not None:
+        yield offset + begin, data[begin:stop]
 
 
 def _bytes(read: archive.Read, offset: int, length: int) -> bytes:
+    found = _up_to(read, offset, length)
+    if len(found) < length:
+        raise archive.Damaged(offset + len(found), "it ends before the archive does")
+    return found
+
+
+def _up_to(read: archive.Read, offset: int, length: int) -> bytes:
+    """Fewer bytes at the end of the volume."""
     parts = []
     while length > 0:
         part = bytes(read(offset, min(length, archive.PIECE)))
         if not part:
-            raise archive.Damaged(offset, "it ends before the archive does")
+            break
         parts.append(part)
         offset, length = offset + len(part), length - len(part)
     return b"".join(parts)

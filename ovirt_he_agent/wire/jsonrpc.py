@@ -29,6 +29,7 @@ class ErrorKind(enum.Enum):
     NO_SUCH_DOMAIN = "no such storage domain"
     HOST_ID = "host id"
     DOMAIN_IN_POOL = "domain in pool"
+    NOT_SPM = "not SPM"
     STORAGE = "storage"
     HOOK = "hook"
     NO_SUCH_METHOD = "no such method"
@@ -55,6 +56,7 @@ _KINDS = {
     254: ErrorKind.NO_SUCH_IMAGE,
     268: ErrorKind.NO_SUCH_IMAGE,
     358: ErrorKind.NO_SUCH_DOMAIN,
+    654: ErrorKind.NOT_SPM,
     661: ErrorKind.HOST_ID,
     662: ErrorKind.HOST_ID,
     700: ErrorKind.HOST_ID,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovirt_he_agent.blocking import Stuck, Worker
-from ovirt_he_agent.directio import BLOCK, DirectFile
+from ovirt_he_agent.directio import BLOCK, DirectFile, DirectWriter
 from tests.faulty_disk import FaultyDisk
 from tests.waiting import eventually
 
@@ -32,6 +32,29 @@ def test_any_piece_is_read_whatever_its_alignment(volume: Path, offset: int, len
         assert file.direct
         assert file.pread(length, offset) == CONTENT[offset : offset + length]
         assert bytes(file.view(length, offset)) == CONTENT[offset : offset + length]
+
+
+@pytest.mark.real("direct-io")
+@given(length=st.integers(0, 3 * BLOCK), offset=st.integers(0, SIZE))
+def test_any_piece_is_written_and_nothing_around_it(
+    tmp_path_factory: pytest.TempPathFactory, length: int, offset: int
+) -> None:
+    data = b"\xff" * length
+    path = tmp_path_factory.getbasetemp() / "written"
+    path.write_bytes(CONTENT)
+    with DirectWriter(path) as file:
+        assert file.direct
+        file.pwrite(data, offset)
+    expected = CONTENT[:offset] + data + CONTENT[offset + len(data) :] if data else CONTENT
+    assert path.read_bytes() == expected
+
+
+@pytest.mark.real("direct-io")
+def test_a_file_is_cut_to_its_size(tmp_path: Path) -> None:
+    (tmp_path / "volume").write_bytes(CONTENT)
+    with DirectWriter(tmp_path / "volume") as file:
+        file.truncate(1000)
+        assert file.size() == 1000
 
 
 @pytest.mark.real("direct-io")

@@ -1,17 +1,20 @@
 """``ovf put``: whatever is cut off and whenever, a good store is there; and what VDSM is told."""
 
+import itertools
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from ovirt_he_agent.adapters.ovfstore import put
+from ovirt_he_agent import directio
+from ovirt_he_agent.adapters.ovfstore import failures as one_store_failures
+from ovirt_he_agent.adapters.ovfstore import one_store
+from ovirt_he_agent.adapters.ovfstore.put import failures, plan, store, write
 from ovirt_he_agent.ovf import archive
 from tests import golden_ovf
 from tests.golden_ovf import S02, S02_VM, S04, S04_VM
@@ -22,6 +25,12 @@ OTHER = f"{S04_VM}.ovf"
 OLD = golden_ovf.data(S02)
 NEW = golden_ovf.altered(S02, ("<Generation>12<", "<Generation>13<"), ("<Comment>", "<Comment>" + "x" * 3000))
 SAME_SIZE = golden_ovf.altered(S02, ("<Generation>12<", "<Generation>13<"))
+FAR_APART = golden_ovf.altered(
+    S02, ("<Generation>12<", "<Generation>13<"), (">other_linux<", ">other_linuX<")
+)
+"""Of the old one's length, two blocks changed: with only one of them it is well formed, and wrong."""
+THIRD = "aaaaaaaa-0000-4000-8000-000000000000.ovf"
+THIRD_DOCUMENT = golden_ovf.data(S04)
 STORE = golden_ovf.tar(
     {"info.json": b"{}", NAME: OLD, OTHER: golden_ovf.data(S04), "metadata.json": b'{"VM Status":{}}'}
 )
@@ -48,6 +57,13 @@ def run(*arguments: str | Path) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command keeps copies."""
+    monkeypatch.setenv("OVIRT_HE_ROOT", str(tmp_path / "root"))
+    return tmp_path / "root"
+
+
 @pytest.fixture
 def new(tmp_path: Path) -> Path:
     (tmp_path / "new.ovf").write_bytes(NEW)
@@ -64,73 +80,185 @@ def roomy(tmp_path: Path) -> Path:
 # Cut off
 
 
-def cuts(volume: bytes, writes: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:
-    """The volume after each block of 512 bytes of each write."""
-    content = bytearray(volume)
-    for offset, data in writes:
-        for at in range(0, len(data), 512):
+@dataclass
+class Devices:
+    """Two stores that are changed where they lie: files that ``in_place`` and the reader take for devices."""
+
+    directory: Path
+    contents: list[bytes]
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.directory / str(number) for number in range(len(self.contents))]
+
+    def look(self) -> list[store.Store]:
+        for path, content in zip(self.paths, self.contents, strict=True):
+            path.write_bytes(content)
+        copies = self.directory / "copies"
+        return [replace(store.look(path, NAME, copies), is_device=True) for path in self.paths]
+
+    def put(self, document: bytes) -> Iterator[tuple[int, bytes]]:
+        """Every write of a put into both, (which, content after it), torn in the ways that a disk may."""
+        for turn in [found.path for found in store.in_turn(self.look())]:
+            stores = self.look()
+            number = self.paths.index(turn)
+            others = [other for other in stores if other.path != turn]
+            planned = plan.prepare(
+                stores[number], others, NAME, document, mtime_s=1_700_000_000, room_bytes=90_000
+            )
+            if planned.change.is_none:
+                continue
+            assert planned.in_place
+            kept = write.keep_copy(planned, self.directory / "copies") or ""
+            volume = self.contents[number]
+            for offset, data in write.in_place(volume[: archive.BLOCK], planned.change, kept):
+                for torn in tears(volume, offset, data):
+                    yield number, torn
+                volume = volume[:offset] + data + volume[offset + len(data) :]
+                self.contents[number] = volume
+
+
+def tears(volume: bytes, offset: int, data: bytes) -> Iterator[bytes]:
+    """The volume when a write is cut off: the first sectors are there, or any of them."""
+    order = list(range(0, len(data), 512))
+    for sectors in (order, order[::-1], random.Random(len(data)).sample(order, len(order))):
+        content = bytearray(volume)
+        for at in sectors:
             content[offset + at : offset + at + 512] = data[at : at + 512]
             yield bytes(content)
 
 
-@pytest.mark.parametrize("new_document", [NEW, SAME_SIZE])
-def test_whichever_write_of_two_stores_is_cut_a_good_one_is_there(
-    tmp_path: Path, new_document: bytes
+MORE = golden_ovf.tar(
+    {"info.json": b'{"n":2}', OTHER: golden_ovf.data(S04), NAME: OLD, THIRD: THIRD_DOCUMENT}
+)
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Devices:
+    """They differ: a cut must not cost what only one of them holds."""
+    remains = random.Random(1).randbytes(40_000)  # of longer archives
+    return Devices(tmp_path, [STORE + remains, MORE + remains])
+
+
+@pytest.mark.parametrize("document", [NEW, SAME_SIZE, FAR_APART], ids=["longer", "same size", "far apart"])
+def test_whichever_write_of_two_stores_is_cut_a_good_one_is_there(devices: Devices, document: bytes) -> None:
+    before = [entries(STORE), entries(MORE)]
+    seen = 0
+    for number, torn in devices.put(document):
+        seen += 1
+        good = 0
+        for which, content in ((number, torn), (1 - number, devices.contents[1 - number])):
+            try:
+                found = entries(content)
+            except archive.BadArchive:
+                continue
+            good += 1
+            assert found.pop(NAME) in (OLD, document)
+            assert found == {name: data for name, data in before[which].items() if name != NAME}
+        assert good, "no store can be read"
+        (devices.directory / "torn").write_bytes(torn)
+        try:
+            seen_by_agent = one_store.read(devices.directory / "torn", S02_VM).data
+        except one_store_failures.StoreDamaged:
+            continue
+        assert seen_by_agent in (OLD, document)
+    assert seen >= 2 * 3 * 3  # stores, writes, tears
+    assert [entries(content) for content in devices.contents] == [one | {NAME: document} for one in before]
+
+
+def test_whatever_was_cut_is_whole_after_the_same_put_again(devices: Devices) -> None:
+    after = [entries(STORE) | {NAME: NEW}, entries(MORE) | {NAME: NEW}]
+    writes = sum(1 for _ in Devices(devices.directory, list(devices.contents)).put(NEW))
+    for cut in range(0, writes, 7):
+        again = Devices(devices.directory, list(devices.contents))
+        number, torn = next(itertools.islice(again.put(NEW), cut, None))
+        again.contents[number] = torn
+        for _ in again.put(NEW):
+            pass
+        assert [entries(content) for content in again.contents] == after
+
+
+def test_a_copy_that_is_not_whole_is_none(devices: Devices) -> None:
+    _, torn = next(itertools.islice(devices.put(NEW), 30, None))
+    devices.contents[0] = torn
+    assert devices.look()[0].copy is not None
+    (kept,) = (devices.directory / "copies").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    assert devices.look()[0].copy is None
+
+
+def test_a_device_whose_description_says_that_it_is_torn_is_no_good_store(devices: Devices) -> None:
+    found = devices.look()[0]
+    assert not found.not_updated(NEW).is_good
+    assert found.not_updated(OLD).is_good, "this is what a put leaves that could not set the description"
+    assert replace(found, is_device=False).not_updated(NEW).is_good, "a file is emptied before an update"
+    planned = plan.prepare(found, [found], NAME, NEW, mtime_s=1_700_000_000, room_bytes=90_000)
+    write.keep_copy(planned, devices.directory / "copies")
+    assert devices.look()[0].not_updated(NEW).is_good, (
+        "this is what a put leaves that was cut before it wrote"
+    )
+
+
+@pytest.mark.real("direct-io")
+def test_a_file_is_changed_where_it_lies_where_none_can_be_made(tmp_path: Path) -> None:
+    for name, content in (("one", STORE), ("two", STORE + bytes(10240))):
+        (tmp_path / name).write_bytes(content)
+    one, two = (store.look(tmp_path / name, NAME, tmp_path / "copies") for name in ("one", "two"))
+    planned = plan.prepare(one, [two], NAME, NEW, mtime_s=1_700_000_000, room_bytes=None)
+    planned = replace(planned, in_place=True)
+    write.write(planned, NAME, tmp_path / "copies", write.keep_copy(planned, tmp_path / "copies"))
+    content = (tmp_path / "one").read_bytes()
+    assert entries(content) == entries(STORE) | {NAME: NEW}
+    assert len(content) == planned.change.length
+    assert len(content) % 10240 == 0
+    again = store.look(tmp_path / "one", NAME, tmp_path / "copies")
+    shorter = plan.prepare(again, [two], NAME, OLD, mtime_s=1_700_000_000, room_bytes=None)
+    write.write(replace(shorter, in_place=True), NAME, tmp_path / "copies", None)
+    assert entries((tmp_path / "one").read_bytes()) == entries(STORE)
+    assert (tmp_path / "one").stat().st_size == len(STORE)
+
+
+def test_what_was_written_since_it_was_looked_at_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    path.write_bytes(STORE)
+    found = store.look(path, NAME, tmp_path / "copies")
+    planned = plan.prepare(found, [], NAME, SAME_SIZE, mtime_s=1_700_000_000, room_bytes=None)
+    by_the_engine = golden_ovf.tar({"info.json": b"{}", NAME: OLD}, mtime=1_710_000_000)
+    path.write_bytes(by_the_engine)
+    for in_place in (False, True):
+        with pytest.raises(failures.StoreProblem, match="changed meanwhile"):
+            write.write(replace(planned, in_place=in_place), NAME, tmp_path / "copies", None)
+        assert path.read_bytes() == by_the_engine
+
+
+@pytest.mark.parametrize("moment", ["started", "writing", "renamed"])
+def test_a_process_that_is_killed_leaves_the_old_file_or_the_new_one(
+    tmp_path: Path, new: Path, moment: str
 ) -> None:
-    volume = STORE + random.Random(1).randbytes(40_000)  # remains of a longer archive
-    before = entries(STORE)
-    wanted = {name: {data} for name, data in before.items()} | {NAME: {OLD, new_document}}
-    stores = [volume, volume]
-    seen_cuts = 0
-    for turn in (0, 1):
-        path = tmp_path / "volume"
-        path.write_bytes(stores[turn])
-        found = put.look(path, NAME)
-        change = put.prepare(found, [found], NAME, new_document, mtime_s=1_700_000_000, room_bytes=60_000)
-        for content in cuts(stores[turn], put.in_place(stores[turn][:512], change)):
-            seen_cuts += 1
-            good = []
-            for store in (content, stores[1 - turn]):
-                try:
-                    good.append(entries(store))
-                except archive.BadArchive:
-                    continue
-            assert good, "no store can be read"
-            for one in good:
-                assert one.keys() == wanted.keys()
-                assert all(one[name] in wanted[name] for name in wanted)
-            stores_after = content
-        stores[turn] = stores_after
-        assert entries(stores[turn]) == before | {NAME: new_document}
-    assert seen_cuts > 2 * len(new_document) // 512
-
-
-def test_a_process_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path: Path, new: Path) -> None:
     path = tmp_path / "volume"
-    for number in range(6):
-        path.write_bytes(STORE + bytes(30 * 10240))
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "ovirt_he_agent",
-                "ovf",
-                "put",
-                str(new),
-                "--store",
-                str(path),
-                "--size",
-                "99999",
-            ],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-        )
-        time.sleep(0.05 * number)  # any moment will do
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-        assert entries(path.read_bytes()) in (entries(STORE), entries(STORE) | {NAME: NEW})
+    path.write_bytes(STORE + bytes(2000 * 10240))
+    inode = path.stat().st_ino
+    moments: dict[str, Callable[[], bool]] = {
+        "started": lambda: True,
+        "writing": (tmp_path / ".volume.new").exists,
+        "renamed": lambda: path.stat().st_ino != inode,
+    }
+    reached = moments[moment]
+    arguments = [str(new), "--store", str(path), "--size", "99999"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ovirt_he_agent", "ovf", "put", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not reached():
+        pass
+    process.kill()
+    process.wait(10)
+    found = entries(path.read_bytes())
+    assert found in (entries(STORE), entries(STORE) | {NAME: NEW})
     assert run(new, "--store", path, "--size", "99999")[0] == 0
-    assert entries(path.read_bytes())[NAME] == NEW
+    assert entries(path.read_bytes()) == entries(STORE) | {NAME: NEW}
+    assert not (tmp_path / ".volume.new").exists()
 
 
 # The command
@@ -144,6 +272,8 @@ def test_a_file_gets_the_document_and_keeps_all_else(roomy: Path, new: Path) -> 
     assert "written and read back" in out
     assert entries(roomy.read_bytes()) == entries(before) | {NAME: NEW}
     assert roomy.stat().st_mode & 0o777 == 0o640
+    assert len(roomy.read_bytes()) == len(before)
+    assert roomy.read_bytes()[-30_000:] == before[-30_000:]
     assert [p.name for p in roomy.parent.iterdir() if p.name.startswith(".")] == []
 
 
@@ -220,17 +350,27 @@ def test_a_torn_store_is_made_again_from_the_good_one(roomy: Path, new: Path, tm
         assert entries(path.read_bytes()) == entries(STORE) | {NAME: NEW}
 
 
+def test_a_link_to_a_store_stays_one(tmp_path: Path) -> None:
+    same_size = tmp_path / "new.ovf"
+    same_size.write_bytes(SAME_SIZE)
+    (tmp_path / "link").symlink_to("volume")
+    (tmp_path / "volume").write_bytes(STORE)
+    assert run(same_size, "--store", tmp_path / "link")[0] == 0
+    assert (tmp_path / "link").is_symlink()
+    assert entries((tmp_path / "volume").read_bytes())[NAME] == SAME_SIZE
+
+
 # Block devices
 
 
 @pytest.fixture
-def devices(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Two loop devices with the same store; a machine that has none cannot show this."""
+def disks(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """Two loop devices with stores that differ; a machine that has none cannot show this."""
     made = []
     try:
-        for number in range(2):
+        for number, packed in enumerate((STORE, MORE)):
             file = tmp_path / f"disk{number}"
-            file.write_bytes((STORE + random.Random(2).randbytes(40_000)).ljust(1 << 20, b"\0"))
+            file.write_bytes((packed + random.Random(2).randbytes(40_000)).ljust(1 << 20, b"\0"))
             done = subprocess.run(["losetup", "-f", "--show", str(file)], capture_output=True, check=False)
             if done.returncode:
                 pytest.skip(f"no loop device: {done.stderr.decode().strip()}")
@@ -241,26 +381,64 @@ def devices(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
             subprocess.run(["losetup", "-d", str(device)], check=True)
 
 
-def test_a_device_is_only_changed_beside_another_good_one(devices: tuple[Path, Path], new: Path) -> None:
-    one, two = devices
-    size = ("--size", str(len(STORE) + 20_480))
+SIZE = ("--size", str(len(MORE) + 20_480))
+
+
+def test_a_device_is_only_changed_beside_another_good_one(
+    disks: tuple[Path, Path], new: Path, root: Path
+) -> None:
+    one, two = disks
     before = one.read_bytes()
-    code, _, err = run(new, "--store", one, *size)
+    code, _, err = run(new, "--store", one, *SIZE)
     assert code == 5
     assert "--store twice" in err
     assert one.read_bytes() == before
-    assert run(new, "--store", one, "--store", two, *size)[0] == 0
-    for device in devices:
-        assert entries(device.read_bytes()) == entries(STORE) | {NAME: NEW}
-    # an interrupted one is mended from the other
-    content = bytearray(one.read_bytes())
-    content[257:263] = b"heput\0"
-    content[4096:8192] = bytes(4096)
-    one.write_bytes(content)
-    code, _, err = run(new, "--store", one, *size)
+    code, out, err = run(new, "--store", one, "--store", two, *SIZE)
+    assert (code, err) == (0, "")
+    assert out.count("written and read back") == 2
+    assert entries(one.read_bytes()) == entries(STORE) | {NAME: NEW}
+    assert entries(two.read_bytes()) == entries(MORE) | {NAME: NEW}
+    assert list((root / "var/lib/ovirt-he-agent/ovf-put").iterdir()) == []
+
+
+def cut_off(device: Path, copies: Path) -> None:
+    """A put into the device, up to somewhere in its middle."""
+    found = store.look(device, NAME, copies)
+    other = replace(found, path=device.parent / "other")
+    planned = plan.prepare(found, [other], NAME, NEW, mtime_s=1_700_000_000, room_bytes=90_000)
+    kept = write.keep_copy(planned, copies)
+    with directio.DirectWriter(device) as volume:
+        writes = list(write.in_place(found.first_block, planned.change, kept or ""))
+        volume.pwrite(writes[0][1], writes[0][0])
+        volume.pwrite(writes[1][1][:6000], writes[1][0])
+
+
+def test_a_put_that_was_cut_off_is_mended_from_the_copy(
+    disks: tuple[Path, Path], new: Path, root: Path
+) -> None:
+    one, two = disks
+    copies = root / "var/lib/ovirt-he-agent/ovf-put"
+    cut_off(two, copies)
+    code, _, err = run(new, "--store", two, *SIZE)
+    assert code == 5
+    assert "--store twice" in err
+    code, _, err = run(new, "--store", one, "--store", two, *SIZE)
+    assert (code, err) == (0, "")
+    assert entries(one.read_bytes()) == entries(STORE) | {NAME: NEW}
+    assert entries(two.read_bytes()) == entries(MORE) | {NAME: NEW}
+    assert list(copies.iterdir()) == []
+
+
+def test_on_another_host_it_is_made_anew_from_the_other_store(
+    disks: tuple[Path, Path], new: Path, tmp_path: Path
+) -> None:
+    one, two = disks
+    cut_off(two, tmp_path / "another host")
+    code, _, err = run(new, "--store", two, *SIZE)
     assert code == 1
     assert "cut off" in err
-    code, out, err = run(new, "--store", one, "--store", two, *size)
-    assert (code, err) == (0, "")
-    assert "unchanged" in out
-    assert entries(one.read_bytes()) == entries(STORE) | {NAME: NEW}
+    code, _, err = run(new, "--store", one, "--store", two, *SIZE)
+    assert code == 0
+    assert f"{two} was no good store: it was made anew from {one}" in err
+    for device in disks:
+        assert entries(device.read_bytes()) == entries(STORE) | {NAME: NEW}

@@ -137,3 +137,32 @@ def test_stores_are_rivals_where_their_dates_do_not_tell_which_is_newer() -> Non
     assert unknown.rivals(now)
     assert not now.rivals(before)
     assert not now.rivals(parsed(Updated=False))
+
+
+def test_a_store_is_not_updated_and_has_no_size_while_it_is_written() -> None:
+    while_written = description.begun(golden_ovf.STORE["description"])
+    assert while_written == (
+        '{"Updated":false,"Last Updated":"Fri Jan 15 16:45:00 UTC 2021",'
+        f'"Storage Domains":[{{"uuid":"{golden_ovf.DOMAIN}"}}],"Disk Description":"OVF_STORE"}}'
+    )
+
+
+def test_afterwards_it_is_written_as_the_engine_writes_it() -> None:
+    at = datetime.datetime.fromtimestamp(1_610_729_100, datetime.UTC)
+    text = golden_ovf.STORE["description"]
+    assert description.ended(description.begun(text), 266_240, at) == text
+    assert len(description.ended(text, 134_217_728, at)) <= description.MOST_BYTES
+
+
+@given(st.integers(min_value=0, max_value=7_000_000_000), st.integers(min_value=1))
+def test_what_is_set_is_read_again(seconds: int, size_bytes: int) -> None:
+    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    found = description.parse(description.ended(golden_ovf.STORE["description"], size_bytes, at))
+    assert found is not None
+    assert (found.updated, found.size_bytes, found.last_updated_s) == (True, size_bytes, seconds)
+
+
+@pytest.mark.parametrize("text", ["", "OVF_STORE", '{"DiskAlias":"x"}'])
+def test_another_volumes_description_is_not_changed(text: str) -> None:
+    with pytest.raises(ValueError, match="OVF_STORE"):
+        description.begun(text)

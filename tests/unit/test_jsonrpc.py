@@ -95,6 +95,7 @@ def test_golden_failure(body: bytes, request_id: str | None, code: int, kind: Er
         (201, ErrorKind.NO_SUCH_VOLUME),
         (268, ErrorKind.NO_SUCH_IMAGE),
         (358, ErrorKind.NO_SUCH_DOMAIN),
+        (654, ErrorKind.NOT_SPM),
         (661, ErrorKind.HOST_ID),
         (360, ErrorKind.STORAGE),
         (1000, ErrorKind.STORAGE),

@@ -1,7 +1,9 @@
 """Putting one document into an archive: all else keeps its bytes, and as little as can be is written."""
 
 import io
+import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -90,6 +92,39 @@ def test_a_document_of_as_many_blocks_moves_nothing() -> None:
     assert len(entry) == 512 + 1024
     assert before[at_entry : at_entry + 36].decode() == VM.removesuffix(".ovf")
     assert change.length == len(before)
+
+
+def test_only_blocks_that_change_are_written() -> None:
+    old = document("a" * 20_000)
+    new = old[:100] + b"b" + old[101:-100] + b"b" + old[-99:]
+    before = store({VM: old})
+    change = put(before, VM, new)
+    assert sum(len(data) for _, data in change.writes) == 4 * 512  # two headers, two blocks
+    assert entries_of(after(before, change))[VM] == new
+
+
+def test_a_second_change_within_one_second_shows_in_the_first_block_too() -> None:
+    before = store({NAMES[1]: document("x"), VM: document("a")})
+    once = after(before, put(before, VM, document("b")))
+    twice = after(once, put(once, VM, document("c")))
+    assert once[:512] != twice[:512]
+
+
+def test_gnu_tar_reads_it(tmp_path: Path) -> None:
+    before = store({NAMES[1]: document("x" * 900), VM: document("a")})
+    (tmp_path / "store").write_bytes(after(before, put(before, VM, document("b" * 5000))))
+    listed = subprocess.run(
+        ["tar", "-xOf", tmp_path / "store", VM], capture_output=True, check=True, stdin=subprocess.DEVNULL
+    )
+    assert (listed.stdout, listed.stderr) == (document("b" * 5000), b"")
+
+
+def test_the_first_block_names_the_copy_while_a_store_is_under_change() -> None:
+    before = store({VM: document("a")})
+    marked = store_change.under_change(before[:512], "0f" * 32)
+    assert store_change.copy_of(marked) == "0f" * 32
+    assert store_change.copy_of(store_change.under_change(before[:512])) is None
+    assert store_change.copy_of(before[:512]) is None
 
 
 def test_what_stands_before_a_longer_document_is_not_written() -> None:

@@ -141,6 +141,10 @@ class DomainInPool(StorageError):
     remedy = "the domain belongs to a connected pool: VDSM monitors it as long as that stands"
 
 
+class NotSpm(StorageError):
+    remedy = "only the storage pool's SPM host may do that; while the engine is down no other takes the role"
+
+
 _CLASSES: dict[jsonrpc.ErrorKind, type[VdsmError]] = {
     jsonrpc.ErrorKind.NO_SUCH_VM: NoSuchVm,
     jsonrpc.ErrorKind.VM_EXISTS: VmExists,
@@ -152,6 +156,7 @@ _CLASSES: dict[jsonrpc.ErrorKind, type[VdsmError]] = {
     jsonrpc.ErrorKind.NO_SUCH_DOMAIN: NoSuchDomain,
     jsonrpc.ErrorKind.HOST_ID: HostIdError,
     jsonrpc.ErrorKind.DOMAIN_IN_POOL: DomainInPool,
+    jsonrpc.ErrorKind.NOT_SPM: NotSpm,
     jsonrpc.ErrorKind.STORAGE: StorageError,
     jsonrpc.ErrorKind.HOOK: HookFailed,
     jsonrpc.ErrorKind.NO_SUCH_METHOD: NoSuchMethod,
