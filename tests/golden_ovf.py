@@ -4,6 +4,7 @@ import io
 import json
 import re
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,24 @@ def with_items(name: str, *items: str) -> bytes:
 def with_elements(name: str, *elements: str) -> bytes:
     """The document with elements at the end of Content."""
     return altered(name, ("</Content>", "".join(elements) + "</Content>"))
+
+
+def embedded(name: str, change: Callable[[str], str] = lambda xml: xml, *others: tuple[str, str]) -> bytes:
+    """The document with its EngineXml changed by ``change`` (on the text, not on its escapes)."""
+    data = altered(name, *others).decode()
+    found = re.search("<EngineXml>(.*)</EngineXml>", data, re.DOTALL)
+    assert found
+    xml = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    changed = change(xml).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return (data[: found.start(1)] + changed + data[found.end(1) :]).encode()
+
+
+def replacing(before: str, after: str) -> Callable[[str], str]:
+    def change(xml: str) -> str:
+        assert before in xml, before
+        return xml.replace(before, after, 1)
+
+    return change
 
 
 def expectations() -> list[dict[str, Any]]:

@@ -1,14 +1,15 @@
 """A VM's definition: the domain XML that VDSM gets, and what has to be true before it may be sent.
 
-An EngineXml that protects every disk goes as it is; where there is none of this
-VM's, the domain is generated; all else is refused here with the reason. safety:
-VDSM adds no lease by itself, so a definition without one would let two hosts
-run the engine VM on the same disk.
+An EngineXml that protects every disk goes as it is, one that lacks only that or
+was made for another host is repaired; where there is none of this VM's, or VDSM
+would refuse it or skip a part of it, the domain is generated. safety: VDSM adds
+no lease by itself, so a definition without one would let two hosts run the
+engine VM on the same disk.
 """
 
 import enum
 
-from ovirt_he_agent.ovf import generate, refusals, vmspec
+from ovirt_he_agent.ovf import generate, repair, vmspec
 from ovirt_he_agent.ovf.host_facts import HostFacts
 from ovirt_he_agent.ovf.value import Value
 
@@ -61,9 +62,14 @@ def define(spec: vmspec.VmSpec, host: HostFacts) -> Definition:
         return _generated(spec, host, "its EngineXml is not well formed")
     if not embedded.ours:
         return _generated(spec, host, f"its EngineXml is another VM's, its uuid is {embedded.uuid}")
-    if not embedded.usable:
-        raise refusals.EngineXmlUnprotected(spec.vm_id, embedded.unprotected)
-    return _definition(spec, embedded.text, Made.AS_IS, None, (), embedded.leases)
+    try:
+        fitted = repair.fit(spec, embedded.text, host)
+    except repair.Unfit as e:
+        return _generated(spec, host, f"VDSM would not start its EngineXml as it is meant: {e}")
+    made = Made.REPAIRED if fitted.repairs else Made.AS_IS
+    return _definition(
+        spec, fitted.xml, made, "; ".join(fitted.repairs) or None, fitted.warnings, fitted.leases
+    )
 
 
 def _generated(spec: vmspec.VmSpec, host: HostFacts, reason: str) -> Definition:

@@ -61,7 +61,7 @@ def _ours(
 ) -> vmspec.EngineXml:
     metadata = root.find(f"metadata/{OVIRT_VM}vm")
     exclusive = _exclusive_volume_ids(metadata)
-    leases = tuple(_leases(root))
+    leases = tuple(leases_of(root))
     held = {(lease.key, lease.lockspace) for lease in leases}
     missing: set[vmspec.Missing] = set()
     unprotected: list[str] = []
@@ -100,8 +100,8 @@ def _ours(
     )
 
 
-def _leaf(element: etree._Element, name: str) -> str | None:
-    """A metadata value as VDSM reads it."""
+def leaf(element: etree._Element, name: str) -> str | None:
+    """A metadata value as VDSM reads it: with or without the namespace, the last of several."""
     texts = [child.text for child in element if child.tag in (name, OVIRT_VM + name) and not len(child)]
     return texts[-1] or None if texts else None
 
@@ -109,14 +109,15 @@ def _leaf(element: etree._Element, name: str) -> str | None:
 def _exclusive_volume_ids(metadata: etree._Element | None) -> set[str]:
     devices = metadata.findall(OVIRT_VM + "device") if metadata is not None else []
     volumes = [
-        _leaf(device, "volumeID")
+        leaf(device, "volumeID")
         for device in devices
-        if device.get("devtype") == "disk" and _leaf(device, "shared") == "exclusive"
+        if device.get("devtype") == "disk" and leaf(device, "shared") == "exclusive"
     ]
     return {volume_id for volume_id in volumes if volume_id is not None}
 
 
-def _leases(root: etree._Element) -> Iterable[vmspec.Lease]:
+def leases_of(root: etree._Element) -> Iterable[vmspec.Lease]:
+    """Every ``lease`` element of a domain, as written."""
     for element in root.iterfind("devices/lease"):
         target = element.find("target")
         offset = target.get("offset") if target is not None else None
@@ -129,7 +130,7 @@ def _leases(root: etree._Element) -> Iterable[vmspec.Lease]:
 
 
 def _min_guaranteed(metadata: etree._Element | None, warnings: problems.Warnings) -> int | None:
-    text = _leaf(metadata, "minGuaranteedMemoryMb") if metadata is not None else None
+    text = leaf(metadata, "minGuaranteedMemoryMb") if metadata is not None else None
     if text is None:
         return None
     value = record.number(text)

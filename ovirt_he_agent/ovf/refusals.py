@@ -29,11 +29,27 @@ class CannotGenerate(NotStartable):
         self.reason = reason
 
 
-class EngineXmlUnprotected(NotStartable):
-    """A disk is not exclusive or has no lease."""
+class EngineXmlUnfit(NotStartable):
+    """VDSM would refuse it, or skip a part of it without a word."""
 
-    msg = "the EngineXml of VM {self.vm_id} would start it unprotected: {self.reasons}; " + _SAVE_IN_ENGINE
+    msg = (
+        "the EngineXml of VM {self.vm_id} cannot be sent, not even repaired: {self.reasons}; "
+        + _SAVE_IN_ENGINE
+    )
 
-    def __init__(self, vm_id: str, unprotected: tuple[str, ...]) -> None:
+    def __init__(self, vm_id: str, reasons: str) -> None:
         super().__init__(vm_id)
-        self.reasons = "; ".join(unprotected)
+        self.reasons = reasons
+
+
+class NicsMissing(NotStartable):
+    """A plugged NIC cannot be built on this host, and the operator has not said to go without."""
+
+    msg = (
+        "VM {self.vm_id} would lack a NIC on this host: {self.lacks}; attach the network to this host in the "
+        "engine, or allow the start without it (definition.start_without_missing_nics)"
+    )
+
+    def __init__(self, vm_id: str, lacks: tuple[str, ...]) -> None:
+        super().__init__(vm_id)
+        self.lacks = "; ".join(lacks)
