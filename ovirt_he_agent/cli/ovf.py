@@ -8,19 +8,9 @@ from typing import Any, ClassVar
 
 import click
 
-from ovirt_he_agent.cli import app, options, ovf_file, ovf_from_vm_conf
+from ovirt_he_agent.cli import app, host_options, options, ovf_file, ovf_from_vm_conf
 from ovirt_he_agent.errors import ExitCode, Refused
-from ovirt_he_agent.ovf import (
-    archive,
-    document,
-    domainxml,
-    facts,
-    host_facts,
-    problems,
-    refusals,
-    vmparams,
-    vmspec,
-)
+from ovirt_he_agent.ovf import archive, document, domainxml, facts, problems, refusals, vmparams, vmspec
 from ovirt_he_agent.ovf.vmconf import file as vmconf_file
 
 _SHOWN_NAMES = 5
@@ -91,23 +81,36 @@ def list_entries(file: Path, as_json: bool) -> int:
     help="What the OVF says, as JSON; the domain XML that VDSM gets; VDSM's legacy parameters with it, as "
     "JSON or as the vm.conf that tools read.",
 )
-def show(file: Path, vm_id: str | None, form: str) -> None:
-    """Show the VM in FILE."""
+@host_options.given
+def show(file: Path, vm_id: str | None, form: str, host: host_options.HostOptions) -> None:
+    """Show the VM in FILE.
+
+    The domain XML is made for a host; what is not said of it is taken from the
+    OVF, or named in a warning on stderr.
+    """
     _, spec = read_vm(file, vm_id)
     if form == "spec":
         _print_json(facts.of(spec))
         return
     try:
-        xml = domainxml.define(spec, host_facts.UNKNOWN).xml
+        definition = domainxml.define(spec, host.facts(spec))
     except refusals.NotStartable as e:
         raise RefusedFile(file, str(e)) from e
+    _warn(definition)
     match form:
         case "domain-xml":
-            _print(xml)
+            _print(definition.xml)
         case "vm-params":
-            _print_json(vmparams.of(spec, xml))
+            _print_json(vmparams.of(spec, definition.xml))
         case "vm-conf":
-            _print(vmconf_file.of(spec, xml).removesuffix("\n"))
+            _print(vmconf_file.of(spec, definition.xml).removesuffix("\n"))
+
+
+def _warn(definition: domainxml.Definition) -> None:
+    """On stderr, one line each: how the domain came about if it is not the engine's, and what is missing."""
+    made = () if definition.reason is None else (f"{definition.made}: {definition.reason}",)
+    for text in (*made, *definition.warnings):
+        click.echo(app.one_line(f"warning: {text}"), err=True)
 
 
 def read_vm(file: Path, vm_id: str | None) -> tuple[bytes, vmspec.VmSpec]:

@@ -6,6 +6,7 @@ import re
 import resource
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,12 +85,44 @@ def test_domain_xml_is_generated_where_the_document_has_none_to_be_used(name: st
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        (S04, ["unprotected", "exclusive", "lease", "in the engine"]),
         ("b06-nic-without-mac.ovf", ["NIC nic1", "no MAC address"]),
     ],
 )
 def test_domain_that_is_not_safe_is_refused_with_code_5(name: str, words: list[str]) -> None:
     run("ovf", "show", HERE / name, "--format", "domain-xml").fails_with(5, name, *words)
+
+
+def test_repaired_domain_is_printed_alone_and_what_was_done_is_said_on_stderr() -> None:
+    done = run("ovf", "show", HERE / S04, "--format", "domain-xml")
+    assert (done.code, done.out.count("<lease>")) == (0, 1)
+    assert ET.fromstring(done.out).findtext("uuid") == S04_VM
+    assert done.err.startswith("warning: the engine's own, repaired: ")
+    assert "gets a lease" in done.err
+
+
+def test_what_the_host_has_is_said_by_options() -> None:
+    options: list[str | Path] = ["ovf", "show", HERE / S02, "--format", "domain-xml"]
+    host = ["--network", "storage=storage", "--network", "a=b=br1", "--block"]
+    run(*options, *host).fails_with(5, "bridge ovirtmgmt", "start_without_missing_nics")
+    done = run(*options, *host, "--without-missing-nics", "--display-network", "storage")
+    assert done.code == 0
+    assert "starts without NIC 00:16:3e:5d:1f:88" in done.err
+    assert '<listen type="network" network="vdsm-storage"/>' in done.out
+    assert '<source dev="/rhev' in done.out
+    mapped = run(*options, "--network", "ovirtmgmt=br0")
+    assert '<source bridge="br0"/>' in mapped.out
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--network", "ovirtmgmt"], "NAME=BRIDGE"),
+        (["--vm-lease", "/x:y"], "PATH:OFFSET"),
+        (["--vm-lease", "/x:1048576"], "no LeaseDomainId"),
+    ],
+)
+def test_options_that_say_nothing_are_wrong_usage(options: list[str], word: str) -> None:
+    run("ovf", "show", HERE / S02, "--format", "domain-xml", *options).fails_with(2, word)
 
 
 def refused_documents() -> list[str]:
