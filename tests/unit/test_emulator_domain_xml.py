@@ -39,10 +39,6 @@ def test_a_good_domain_gets_its_path_its_lease_and_its_host_values() -> None:
     assert (prepared.memory_mib, prepared.vcpus) == (2048, 2)
 
 
-def test_a_unit_of_memory_is_ignored() -> None:
-    assert launch(GOOD.replace("<memory>2097152<", '<memory unit="GiB">1<')).memory_mib == 0
-
-
 @pytest.mark.parametrize(
     ("old", "new", "code"),
     [
@@ -75,7 +71,6 @@ def test_a_domain_without_devices_is_unexpected() -> None:
         ("exclusive", "sometimes", "Unknown shared value sometimes"),
         ("<key>vol</key>", "", "key"),
         ('offset="LEASE-OFFSET:vol:sd"', "", "'offset'"),
-        ("<key>vol</key>", "<key>other</key>", "Expected non-negative integer"),
         ('<mac address="00:16:3e:00:00:01"/>', "", "macAddr"),
         ('<vcpu current="2">4</vcpu>', "", "vcpu"),
         ("<memory>2097152</memory>", "", "Memory size"),
@@ -89,28 +84,69 @@ def test_the_launch_fails(old: str, new: str, message: str) -> None:
         launch(GOOD.replace(old, new))
 
 
+UUID = "5fa1c0de-0000-4000-8000-00000000beef"
+LEASE = GOOD[GOOD.index("<lease>") : GOOD.index("</lease>") + len("</lease>")]
+DISK = GOOD[GOOD.index("<disk ") : GOOD.index("</disk>") + len("</disk>")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (f"<uuid>{UUID}</uuid>", "", "no uuid"),
+        ("<memory>", '<memory unit="GiB">', "memory is in GiB"),
+        ("http://ovirt.org/vm/1.0", "http://example.org/vm", "does not prepare it"),
+        ('devtype="disk" name="vda"', 'devtype="disk" name="vdb"', "does not prepare it"),
+        ("<ovirt-vm:poolID>p</ovirt-vm:poolID>", "", "does not prepare it"),
+        ("<ovirt-vm:volumeID>vol</ovirt-vm:volumeID>", "", "does not prepare it"),
+        ('bus="virtio"', 'bus="ide"', "VDSM renames it"),
+        (LEASE, "", "has no lease: VDSM adds none and starts it unprotected"),
+        ("<lockspace>sd<", "<lockspace>other<", "has no lease"),
+        ("<key>vol<", "<key>other<", "no disk's leaf volume"),
+        (LEASE, LEASE * 2, "2 leases of vol"),
+        (DISK, DISK * 2, "2 disks are called vda"),
+        (">exclusive<", ">false<", "neither exclusive nor shareable"),
+        ("<ovirt-vm:shared>exclusive</ovirt-vm:shared>", "", "neither exclusive nor shareable"),
+        (">exclusive<", ">shared<", "neither exclusive nor shareable"),
+        ('<source bridge="ovirtmgmt"/>', "", "dummy"),
+        (
+            "</ovirt-vm:vm>",
+            "<ovirt-vm:launchPaused>true</ovirt-vm:launchPaused><launchPaused>false</launchPaused></ovirt-vm:vm>",
+            "launchPaused is there 2 times",
+        ),
+    ],
+)
+def test_what_vdsm_would_be_quiet_about_is_told(old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(domain_xml.LaunchFailed, match=message) as failed:
+        launch(GOOD.replace(old, new))
+    assert "the emulator refuses what VDSM would not" in str(failed.value)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("http://ovirt.org/vm/1.0", "http://example.org/vm"),
-        ('name="vda"', 'name="vdb"'),
-        ("<ovirt-vm:poolID>p</ovirt-vm:poolID>", ""),
+        ("<memory>", '<memory unit="KiB">'),
+        ('<source file="/old"/>', '<source file="/old"/><shareable/>'),
+        ("</ovirt-vm:vm>", "<launchPaused>false</launchPaused></ovirt-vm:vm>"),
+        ("</devices>", f"{LEASE.replace('vol', UUID).replace(f'LEASE-OFFSET:{UUID}:sd', '0')}</devices>"),
     ],
 )
-def test_a_disk_without_its_metadata_is_no_image_and_its_lease_stays_a_placeholder(
-    old: str, new: str
-) -> None:
-    with pytest.raises(domain_xml.LaunchFailed, match="LEASE-OFFSET:vol:sd"):
-        launch(GOOD.replace(old, new))
+def test_what_is_said_on_purpose_is_no_fault(old: str, new: str) -> None:
+    assert launch(GOOD.replace(old, new)).leases
 
 
-def test_an_exclusive_disk_without_lease_element_takes_no_lease() -> None:
-    start, end = GOOD.index("<lease>"), GOOD.index("</lease>") + len("</lease>")
-    assert launch(GOOD[:start] + GOOD[end:]).leases == ()
+def test_shareable_disk_and_lun_need_no_lease() -> None:
+    shareable = GOOD.replace(">exclusive<", ">shared<").replace("<driver", "<shareable/><driver")
+    assert launch(shareable.replace(LEASE, "")).leases == ()
+    lun = GOOD.replace(
+        "<ovirt-vm:poolID>p</ovirt-vm:poolID>", "<ovirt-vm:GUID>36001405</ovirt-vm:GUID>"
+    ).replace(LEASE, "")
+    assert launch(lun).images == ()
 
 
-def test_a_drive_whose_name_does_not_fit_its_bus_is_left_unprepared() -> None:
-    assert 'file="/old"' in launch(GOOD.replace('bus="virtio"', 'bus="ide"')).xml
+def test_placeholder_of_a_vm_lease_stays_and_libvirt_says_so() -> None:
+    with pytest.raises(domain_xml.LaunchFailed, match=f"LEASE-OFFSET:{UUID}"):
+        launch(GOOD.replace("</devices>", f"{LEASE.replace('vol', UUID)}</devices>"))
 
 
 def test_a_written_out_lease_is_left_alone() -> None:

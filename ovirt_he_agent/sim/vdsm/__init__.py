@@ -26,7 +26,7 @@ Verbs of its own, over the same wire; parameters by name:
     Sim.mute(method, count=1, drop=false)
                               the verb runs, its reply is lost; with ``drop`` all connections too
     Sim.recovering(seconds)   every call is answered with error 99, no events
-    Sim.heal()                ends all of the above and ``Sim.stats``
+    Sim.heal()                ends all of the above, ``Sim.stats`` and ``Sim.networks``
     Sim.drop()                closes every client connection
     Sim.silent(seconds)       nothing is read, answered or sent, no heart-beat either
     Sim.calls(clear=false)    calls so far: [{method, params, code}]

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from ovirt_he_agent.sim.vdsm import faults, host, refusals, rpc, server, vms
+from ovirt_he_agent.sim.vdsm import faults, host, networks, refusals, rpc, server, vms
 
 
 class Control:
@@ -39,6 +39,7 @@ class Control:
             "Sim.silent": self.silent,
             "Sim.calls": self.calls,
             "Sim.stats": self.stats,
+            "Sim.networks": self.networks,
         }
 
     async def guest(self, vmID: object, action: str) -> None:
@@ -76,6 +77,7 @@ class Control:
     async def heal(self) -> None:
         self._faults.heal()
         self._host.overrides = {}
+        self._host.networks = (networks.MANAGEMENT,)
 
     async def drop(self) -> None:
         self._after_reply(self._drop())
@@ -91,6 +93,9 @@ class Control:
 
     async def stats(self, values: dict[str, object]) -> None:
         self._host.overrides |= values
+
+    async def networks(self, names: list[str]) -> None:
+        self._host.networks = tuple(names)
 
     def _after_reply(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._later is not None

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ovirt_he_agent.sim import guest
-from ovirt_he_agent.sim.vdsm import refusals
+from ovirt_he_agent.sim.vdsm import quiet_faults, refusals
 
-OVIRT = "{http://ovirt.org/vm/1.0}"
 SHARED_WORDS = ("true", "false", "none", "exclusive", "shared", "transient")
 SOURCE_ATTRIBUTE = {"file": "file", "block": "dev", "network": "name"}
 INTERFACE_OF_PREFIX = {"hd": "ide", "sd": "scsi", "vd": "virtio", "fd": "fdc"}
-PREFIX_OF_INTERFACE = {"ide": "hd", "scsi": "sd", "virtio": "vd", "fdc": "fd", "sata": "sd"}
 SYSINFO = {
     "product": ("OS-NAME:", "RHEL"),
     "version": ("OS-VERSION:", "9.4-1.el9"),
@@ -110,7 +108,7 @@ def check_call(domain: Domain) -> Domain:
 
 
 def _vm_metadata(root: ET.Element) -> ET.Element | None:
-    return root.find(f"metadata/{OVIRT}vm")
+    return root.find(f"metadata/{quiet_faults.OVIRT}vm")
 
 
 def _metadata_flag(root: ET.Element) -> bool:
@@ -120,7 +118,7 @@ def _metadata_flag(root: ET.Element) -> bool:
 
 
 def _local(element: ET.Element) -> str:
-    return element.tag.removeprefix(OVIRT)
+    return element.tag.removeprefix(quiet_faults.OVIRT)
 
 
 def _value(element: ET.Element) -> str:
@@ -143,7 +141,7 @@ def _device_metadata(root: ET.Element) -> tuple[dict[str, str], ...]:
             _value(child)
     return tuple(
         dict(device.attrib) | {_local(child): _value(child) for child in device if len(child) == 0}
-        for device in vm.findall(f"{OVIRT}device")
+        for device in vm.findall(f"{quiet_faults.OVIRT}device")
     )
 
 
@@ -168,6 +166,8 @@ def prepare(domain: Domain, image: Callable[[Image], PreparedImage]) -> Prepared
     for graphics in devices.iter("graphics"):
         if graphics.find(".//listen") is None:
             raise LaunchFailed(f"({graphics!r}, 'listen')")
+    if faults := list(quiet_faults.of(root, domain.devices)):
+        raise LaunchFailed(f"the emulator refuses what VDSM would not: {'; '.join(faults)}")
     for gone in root.findall("on_reboot"):
         root.remove(gone)
     _fill_sysinfo(root)
@@ -197,7 +197,6 @@ class _Disk:
         self.device = element.get("device") or element.tag
         target = element.find(".//target")
         self.dev = None if target is None else target.get("dev")
-        self.bus = None if target is None else target.get("bus")
         self.metadata = _unique(metadata, devtype="disk", name=self.dev)
         ids = [self.metadata.get(key) for key in ("poolID", "domainID", "imageID", "volumeID")]
         self.image = None
@@ -219,9 +218,7 @@ class _Disk:
             raise LaunchFailed(f"Unknown shared value {shared}")
 
     def update(self, prepared: PreparedImage | None) -> None:
-        """Write the prepared path; a drive whose name does not fit its bus stays as it is, as in VDSM."""
-        if PREFIX_OF_INTERFACE.get(self.bus or "", "hd") != (self.dev or "")[:2]:
-            return
+        """Write the prepared path."""
         source = self.element.find(".//source")
         if source is None:
             raise LaunchFailed(f"({self.element!r}, 'source')")

@@ -57,7 +57,9 @@ class Emulator:
         self._rpc = rpc.Rpc(self._broker, self._faults, self._server.drop)
         scripts = hooks.Hooks(root)
         self._storage = storage.Storage(root, options.host_id, check_every_s=options.check_every_s)
-        self._vms = vms.Vms(root, options.guests, scripts, self._storage.prepare_for_vm, self._notify)
+        self._vms = vms.Vms(
+            root, options.guests, scripts, self._storage.prepare_for_vm, lambda: facts.networks, self._notify
+        )
         facts = host.Host(
             options.host_id,
             scripts,

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ovirt_he_agent.sim.vdsm import ha, hooks, host_facts, rpc
+from ovirt_he_agent.sim.vdsm import ha, hooks, host_facts, networks, rpc
 
 
 class Host:
@@ -27,6 +27,8 @@ class Host:
         self._cpu = host_facts.CpuSampler()
         self.overrides: dict[str, object] = {}
         """Merged over the statistics (``Sim.stats``), before the hooks see them."""
+        self.networks: tuple[str, ...] = (networks.MANAGEMENT,)
+        """The bridged networks of the host (``Sim.networks``)."""
 
     def verbs(self) -> Mapping[str, rpc.Verb]:
         return {
@@ -60,7 +62,7 @@ class Host:
 
     async def get_capabilities(self) -> object:
         await self._hooks.json("before_get_caps", {}, must_work=True)
-        capabilities = host_facts.capabilities(self._host_id) | {
+        capabilities = host_facts.capabilities(self._host_id, self.networks) | {
             "hooks": await rpc.in_thread(self._installed_hooks),
             "hostedEngineDeployed": await rpc.in_thread(self._ha.is_deployed),
         }

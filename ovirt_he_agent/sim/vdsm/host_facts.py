@@ -7,9 +7,11 @@ interfaces are this machine's; the management bridge is made up.
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
-BRIDGE = "ovirtmgmt"
+from ovirt_he_agent.sim.vdsm import networks
+
 CPU_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
@@ -71,7 +73,7 @@ def _interface(name: str, state: str = "up", counters: tuple[str, ...] = ("0",) 
 
 
 def interfaces() -> dict[str, dict[str, object]]:
-    found = {BRIDGE: _interface(BRIDGE)}
+    found = {networks.MANAGEMENT: _interface(networks.MANAGEMENT)}
     for line in Path("/proc/net/dev").read_text().splitlines()[2:]:
         name, _, rest = line.partition(":")
         n = rest.split()
@@ -118,7 +120,7 @@ def stats(cpu: CpuSampler) -> dict[str, object]:
     }
 
 
-def capabilities(host_id: int) -> dict[str, object]:
+def capabilities(host_id: int, network_names: Collection[str]) -> dict[str, object]:
     """Host.getCapabilities without hooks and HA."""
     total, _, _, _ = memory_mib()
     cpus = [str(n) for n in range(os.cpu_count() or 1)]
@@ -174,8 +176,7 @@ def capabilities(host_id: int) -> dict[str, object]:
         "lastClientIface": "lo",
         "supportsIPv6": True,
         "nameservers": [],
-        "networks": {},
-        "bridges": {},
+        **networks.report(network_names),
         "bondings": {},
         "nics": {},
         "vlans": {},

@@ -9,14 +9,14 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ovirt_he_agent import blocking
 from ovirt_he_agent.core.model import ExitReason
 from ovirt_he_agent.sim import guest
-from ovirt_he_agent.sim.vdsm import domain_xml, hooks, refusals, rpc, vm, vm_process, vm_stats
+from ovirt_he_agent.sim.vdsm import domain_xml, hooks, networks, refusals, rpc, vm, vm_process, vm_stats
 
 IMAGE_TIMEOUT_S = 60.0
 DEFAULT_SHUTDOWN_TIMEOUT_S = 120
@@ -40,6 +40,7 @@ class Vms:
         options: GuestOptions,
         scripts: hooks.Hooks,
         prepare_image: Callable[[domain_xml.Image], domain_xml.PreparedImage],
+        network_names: Callable[[], Collection[str]],
         notify: Callable[[str, dict[str, object]], None],
     ) -> None:
         """``prepare_image`` blocks and raises ``LaunchFailed``; ``notify`` sends an event."""
@@ -48,6 +49,7 @@ class Vms:
         self._options = options
         self._hooks = scripts
         self._prepare_image = prepare_image
+        self._network_names = network_names
         self.notify = notify
         self._vms: dict[str, vm.Vm] = {}
         self._lives: asyncio.TaskGroup | None = None
@@ -204,6 +206,10 @@ class Vms:
         xml = await self._hooks.domain_xml("before_vm_start", prepared.xml, machine.id)
         if xml is not prepared.xml:
             prepared = domain_xml.redefine(prepared, xml)
+        try:
+            networks.check(prepared.xml, self._network_names())
+        except networks.NetworkMissing as e:
+            raise domain_xml.LaunchFailed(str(e)) from e
         if any(other.ended is None for other in clash):
             raise domain_xml.LaunchFailed(
                 f"operation failed: domain '{machine.domain.name}' already exists with uuid {clash[0].id}"
