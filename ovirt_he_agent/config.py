@@ -162,6 +162,17 @@ def _file_mode(value: Any) -> FileMode:
     return FileMode(mode)
 
 
+def _cpu(value: Any) -> str | None:
+    return None if value is None else _word(value)
+
+
+def _networks(value: Any) -> dict[str, str]:
+    """The host's names are names of interfaces, which Linux limits to 15 characters."""
+    if not isinstance(value, dict) or any(len(_word(name)) > 15 for name in value.values()):
+        raise ValueError
+    return {_text(name): on_host for name, on_host in value.items()}
+
+
 def _number(least: float, most: float, kind: type[float] = float) -> _Kind:
     def decode(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | kind):
@@ -187,6 +198,8 @@ _FLAG = _Kind("true or false", _flag)
 _PATH = _Kind("an absolute path", _path)
 _HOST = _Kind("a host name or an address", _word)
 _URL = _Kind("a URL (http:// or https://) in which only {fqdn} stands in braces", _url_template)
+_CPU = _Kind("null or a CPU model of libvirt with flags, as Haswell-noTSX,+md-clear", _cpu)
+_NETWORKS = _Kind("a map from networks of the engine to their names on this host", _networks)
 _MODE = _Kind('permission bits in quotes, "0600" to "0777", the owner may read and write', _file_mode)
 _FOR_ALL = FileMode(0o666)
 
@@ -231,9 +244,13 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """How the VM's definition in the OVF_STORE is followed."""
+    """How the VM's definition in the OVF_STORE is followed, and made fit for this host."""
 
     check_period_s: Annotated[float, _number(1, 3600)] = 5
+
+    start_without_missing_nics: Annotated[bool, _FLAG] = False
+    networks: Annotated[Mapping[str, str], _NETWORKS] = field(default_factory=dict)
+    default_cpu: Annotated[str | None, _CPU] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from ovirt_he_agent.errors import NotConfigured
 
 BLANK_UUID = "00000000-0000-0000-0000-000000000000"
 MAX_HOST_ID = 2000
+DEFAULT_BRIDGE = "ovirtmgmt"
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _AGAIN = "deploy this host (engine: Hosts > Reinstall with Hosted Engine deploy), or mend the file"
 
@@ -63,6 +64,8 @@ class HostedEngineConf:
     vm_id: str
     domain_id: str
     fqdn: str
+    bridge: str
+    """The management network's; consoles listen on it."""
     vm_disk: tuple[str, str]
     whiteboard: tuple[str, str]
     lockspace: tuple[str, str]
@@ -122,6 +125,7 @@ class _Values:
             vm_id=self._uuid("vmid"),
             domain_id=self._uuid("sdUUID"),
             fqdn=self._fqdn(),
+            bridge=self._bridge(),
             vm_disk=(self._uuid("vm_disk_id"), self._uuid("vm_disk_vol_id")),
             whiteboard=(self._uuid("metadata_image_UUID"), self._uuid("metadata_volume_UUID")),
             lockspace=(self._uuid("lockspace_image_UUID"), self._uuid("lockspace_volume_UUID")),
@@ -163,6 +167,13 @@ class _Values:
         text = self._text("fqdn")
         if not _HOST_NAME.fullmatch(text):
             raise self._bad("fqdn", f"is {text!r}, not a host name")
+        return text
+
+    def _bridge(self) -> str:
+        """Stands in the domain XML later. Old deployments name none."""
+        text = self._values.get("bridge", DEFAULT_BRIDGE)
+        if not text.isprintable() or re.search(r"[\s/]", text):
+            raise self._bad("bridge", f"is {text!r}, not the name of a network")
         return text
 
     def _host_id(self) -> int:

@@ -14,6 +14,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class _Name(click.ParamType[str]):
+    """What may be the name of a network, a bridge, a CPU: one word."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value or not value.isprintable() or any(c.isspace() for c in value):
+            self.fail(f"{value!r} is not a name", param, ctx)
+        return str(value)
+
+
 class _Pair(click.ParamType[tuple[str, str]]):
     """Two words with a separator, which the first may hold as well."""
 
@@ -26,7 +37,7 @@ class _Pair(click.ParamType[tuple[str, str]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, str]:
         first, _, second = value.rpartition(self._separator)
-        if not first or not self._check(second):
+        if not first or not value.isprintable() or not self._check(second):
             self.fail(f"{value!r} is not {self.name.upper()}", param, ctx)
         return first, second
 
@@ -81,7 +92,7 @@ _OPTIONS = (
         multiple=True,
         help="This network of the engine is that bridge of the host; give all that the host has.",
     ),
-    click.option("--display-network", metavar="NAME", help="The network on which consoles listen."),
+    click.option("--display-network", type=_Name(), help="The network on which consoles listen."),
     click.option(
         "--block/--file", default=None, help="The disks lie on block storage (iSCSI, FC), or on files (NFS)."
     ),
@@ -90,7 +101,7 @@ _OPTIONS = (
         type=_Pair("path:offset", ":", _is_offset),
         help="Where the VM lease lies, as VDSM's Lease.info says it.",
     ),
-    click.option("--default-cpu", metavar="MODEL", help="The CPU, if the OVF names none."),
+    click.option("--default-cpu", type=_Name(), metavar="MODEL", help="The CPU, if the OVF names none."),
     click.option(
         "--without-missing-nics", is_flag=True, help="Leave NICs out that the host has no bridge for."
     ),

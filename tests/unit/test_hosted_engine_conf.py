@@ -213,6 +213,11 @@ def test_a_host_that_is_switched_on_is_not(path: Path) -> None:
     assert load(path, configured="True").host_id == 1
 
 
+@pytest.mark.parametrize("bridge", ["a b", "a/b", "a\x1b"])
+def test_a_bridge_that_is_no_name_is_refused(path: Path, bridge: str) -> None:
+    assert "not the name of a network" in refused(path, bridge=bridge).problem
+
+
 @pytest.mark.parametrize(
     "fqdn", ["engine example", "http://engine", "a/../b", "engine:80", "-x", "user@host", "x\x1b"]
 )

@@ -52,6 +52,11 @@ class DomainInfo:
     remote_path: str | None
     """``server:/export`` of a file domain."""
 
+    @property
+    def is_block(self) -> bool:
+        """vdsm: lib/vdsm/storage/sd.py (BLOCK_DOMAIN_TYPES)."""
+        return self.type in ("ISCSI", "FCP")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainSpace:
@@ -222,6 +227,18 @@ def prepared_path(verb: str, result: object) -> Path:
 def external_lease(verb: str, result: object) -> ExternalLease:
     lease = Fields(verb, result)
     return ExternalLease(path=Path(lease.need("path", text)), offset_bytes=lease.need("offset", whole))
+
+
+def bridges(verb: str, result: object) -> dict[str, str]:
+    """Network to bridge, of ``Host.getCapabilities`` (vdsm: lib/vdsm/network/netinfo/cache.py)."""
+    networks = Fields(verb, result).inner("networks")
+    if networks is None:
+        raise BadReply(verb, "networks", "is missing")
+    return {
+        name: network.need("iface", text)
+        for name, network in networks.items()
+        if network.need("bridged", flag)
+    }
 
 
 def capabilities(verb: str, result: object) -> Mapping[str, Any]:

@@ -43,6 +43,14 @@ class Vdsm(Client):
         verb = "Host.getCapabilities"
         return replies.capabilities(verb, await self.call(verb, timeout_s=timeout_s))
 
+    async def bridges(self, *, timeout_s: float = STORAGE_S) -> Mapping[str, str]:
+        """The host's bridge by network, of every bridged network; out of ``capabilities``.
+
+        A network whose engine's name is too long for an interface has a generated name here.
+        """
+        verb = "Host.getCapabilities"
+        return replies.bridges(verb, await self.call(verb, timeout_s=timeout_s))
+
     # VMs
 
     async def vm_reports(self, *, timeout_s: float = MEMORY_S) -> tuple[model.VmReport, ...]:
@@ -130,6 +138,10 @@ class Vdsm(Client):
         verb = "StorageDomain.getInfo"
         result = await self.call(verb, {"storagedomainID": domain_id}, timeout_s=timeout_s)
         return replies.domain_info(verb, result)
+
+    async def is_block_domain(self, domain_id: str, *, timeout_s: float = STORAGE_S) -> bool:
+        """Its volumes are block devices."""
+        return (await self.domain_info(domain_id, timeout_s=timeout_s)).is_block
 
     async def domain_stats(self, domain_id: str, *, timeout_s: float = STORAGE_S) -> replies.DomainSpace:
         """Also makes VDSM look at the domain's files anew."""
