@@ -24,13 +24,23 @@ from ovirt_he_agent.adapters import (
     journal,
     leases,
     systemd,
+    time_zones,
     vm_conf,
     volumes,
 )
 from ovirt_he_agent.adapters.monitors import liveliness
 from ovirt_he_agent.adapters.ovfstore import search
 from ovirt_he_agent.adapters.vdsm import endpoint, verbs
-from ovirt_he_agent.agent import definitions, loop, observers, report, settings, supervisor
+from ovirt_he_agent.agent import (
+    definitions,
+    host_view,
+    loop,
+    observers,
+    report,
+    settings,
+    supervisor,
+    translation,
+)
 from ovirt_he_agent.agent.deployment import Deployment, VolumeRef
 from ovirt_he_agent.control import server
 from ovirt_he_agent.core.model import MonotonicMs
@@ -97,6 +107,7 @@ class _Configuration:
             whiteboard=_volume(conf.whiteboard),
             lockspace=_volume(conf.lockspace),
             domain_type=conf.domain_type_number,
+            bridge=conf.bridge,
             connections=conf.connections,
         )
 
@@ -129,11 +140,19 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
             for adapter in (store, whiteboard, history, conf):
                 opened.enter_context(contextlib.closing(adapter))
             async with page:
+                view = host_view.HostView(
+                    vdsm,
+                    host_view.Preferences.of(options.definition, deployment.bridge),
+                    utc_offset_s=time_zones.utc_offset_s,
+                    clock=clock,
+                )
+                translator = translation.Translator(view)
                 world = observers.World(
                     vdsm=vdsm,
                     leases=sanlock,
                     whiteboard=whiteboard,
-                    definitions=definitions.Definitions(store, history, clock=clock, utc_s=utc_s),
+                    definitions=definitions.Definitions(store, translator, history, clock=clock, utc_s=utc_s),
+                    host_view=view,
                     health=page,
                     local_maintenance=hosted_engine_conf.HaConf(paths.ha_conf),
                     vm_conf=conf,

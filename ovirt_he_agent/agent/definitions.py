@@ -15,11 +15,12 @@ from typing import ClassVar, Protocol
 
 from ovirt_he_agent.agent import ports
 from ovirt_he_agent.agent.kept import Kept
+from ovirt_he_agent.agent.translation import Translator
 from ovirt_he_agent.core import model, snapshot
 from ovirt_he_agent.core.definitions import choice, life
 from ovirt_he_agent.core.definitions.record import Life, Record, Request
 from ovirt_he_agent.errors import BadInput, HeAgentError
-from ovirt_he_agent.ovf import document, domainxml, host_facts
+from ovirt_he_agent.ovf import domainxml, refusals
 
 log = logging.getLogger(__name__)
 
@@ -64,31 +65,25 @@ class Startable:
     document: bytes
 
 
-def startable(reading: Reading) -> tuple[Startable, domainxml.Definition]:
-    """What can be started from the store's document, and how it was made. Raises ``Unusable``."""
-    made = _translate(reading.document)
-    if isinstance(made, HeAgentError):
-        raise Unusable(reading.volume_id, str(made)) from made
-    return Startable(_facts(made, reading), made.xml, reading.document), made
-
-
 class Definitions:
     """One VM's. ``utc_s`` is the host's clock in seconds since 1970, for people."""
 
     def __init__(
         self,
         store: Store,
+        translator: Translator,
         history: ports.History,
         *,
         clock: Callable[[], model.MonotonicMs],
         utc_s: Callable[[], int],
     ) -> None:
         self._store = store
+        self._translator = translator
         self._kept = Kept(history)
         self._clock = clock
         self._utc_s = utc_s
-        self._document: bytes | None = None
-        self._outcome: tuple[Startable, domainxml.Definition] | Unusable | None = None
+        self._lacks_something_here = False
+        """This host does, so that no definition of the VM could be started on it, whichever is kept."""
         self._offer: choice.Offer | None = None
         self._trouble: str | None = None
         self._looking_since: model.MonotonicMs | None = None
@@ -105,10 +100,10 @@ class Definitions:
         self._looking_since = self._clock()
         try:
             reading = await self._store.check()
-            if self._outcome is None or reading.document != self._document:
-                self._document, self._outcome = reading.document, _outcome(reading)
-            if isinstance(self._outcome, Unusable):
-                raise self._outcome
+            made = await self._translator.definition(reading.document)
+            self._lacks_something_here = isinstance(made, refusals.NotStartableHere)
+            if isinstance(made, HeAgentError):
+                raise Unusable(reading.volume_id, str(made)) from made
         except HeAgentError as e:
             self._offer = None
             self._trouble, self._looked_at = str(e), self._clock()
@@ -117,11 +112,11 @@ class Definitions:
             self._looking_since = None
         self._trouble, self._looked_at = None, self._clock()
         self._good_at = self._looked_at
-        self._take(*self._outcome, reading)
+        self._take(made, reading)
         await self._save()
 
-    def _take(self, found: Startable, made: domainxml.Definition, reading: Reading) -> None:
-        facts = replace(found.facts, source=_source(reading))
+    def _take(self, made: domainxml.Definition, reading: Reading) -> None:
+        facts = facts_of(made, reading)
         old = self._kept.records.get(facts.sha256)
         if old is None:
             self._kept.put(
@@ -129,8 +124,9 @@ class Definitions:
                     number=self._kept.next_number(),
                     facts=facts,
                     document=reading.document,
-                    domain_xml=found.domain_xml,
+                    domain_xml=made.xml,
                     made=made.made.value,
+                    made_because=made.reason,
                     warnings=made.warnings,
                     kept_s=self._utc_s(),
                 )
@@ -140,8 +136,9 @@ class Definitions:
                 replace(
                     old,
                     facts=facts,
-                    domain_xml=found.domain_xml,
+                    domain_xml=made.xml,
                     made=made.made.value,
+                    made_because=made.reason,
                     warnings=made.warnings,
                 )
             )
@@ -193,7 +190,7 @@ class Definitions:
 
     def current(self) -> Startable | None:
         """What the next start uses, by all that is known now; None: nothing, yet."""
-        if not self._is_known():
+        if not self._is_known() or self._lacks_something_here:
             return None
         trouble = self._troubled()
         records = tuple(self._kept.records.values())
@@ -305,25 +302,12 @@ class Definitions:
         )
 
 
-def _translate(data: bytes) -> domainxml.Definition | HeAgentError:
-    try:
-        return domainxml.define(document.read(data), host_facts.UNKNOWN)
-    except HeAgentError as e:
-        return e
-
-
-def _outcome(reading: Reading) -> tuple[Startable, domainxml.Definition] | Unusable:
-    try:
-        return startable(reading)
-    except Unusable as e:
-        return e
-
-
 def _source(reading: Reading) -> str:
     return f"OVF_STORE volume {reading.volume_id}, updated {reading.last_updated}"
 
 
-def _facts(definition: domainxml.Definition, reading: Reading) -> snapshot.Definition:
+def facts_of(definition: domainxml.Definition, reading: Reading) -> snapshot.Definition:
+    """What the rules for a start ask of it."""
     return snapshot.Definition(
         vm_id=definition.vm_id,
         name=definition.name or definition.vm_id,

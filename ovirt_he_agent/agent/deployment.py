@@ -30,6 +30,8 @@ class Deployment:
     lockspace: VolumeRef
     domain_type: int
     """VDSM's number of the storage type."""
+    bridge: str
+    """The management network's; consoles listen on it."""
     connections: Sequence[Mapping[str, Any]] = field(repr=False)
     """For StoragePool.connectStorageServer; empty: nothing to connect (FC). May hold a password."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from ovirt_he_agent import config
 from ovirt_he_agent.core import model
 from ovirt_he_agent.errors import HeAgentError, Retryable
 from ovirt_he_agent.ovf import host_facts, vmspec
@@ -47,6 +48,15 @@ class Preferences:
     default_cpu: str | None = None
     networks: Mapping[str, str] = field(default_factory=dict)
     """The host's name of networks whose engine's name is too long for it."""
+
+    @classmethod
+    def of(cls, options: config.Definition, display_network: str) -> "Preferences":
+        return cls(
+            display_network=display_network,
+            without_missing_nics=options.start_without_missing_nics,
+            default_cpu=options.default_cpu,
+            networks=options.networks,
+        )
 
 
 @dataclass(eq=False)

@@ -56,7 +56,12 @@ class Kept:
                 replace(new, number=self.next_number())
                 if old is None
                 else replace(
-                    old, facts=new.facts, domain_xml=new.domain_xml, made=new.made, warnings=new.warnings
+                    old,
+                    facts=new.facts,
+                    domain_xml=new.domain_xml,
+                    made=new.made,
+                    made_because=new.made_because,
+                    warnings=new.warnings,
                 )
             )
         was = self.standing

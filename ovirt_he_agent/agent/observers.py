@@ -33,6 +33,7 @@ class World:
     leases: ports.Leases
     whiteboard: ports.Whiteboard
     definitions: ports.Definitions
+    host_view: ports.HostView
     health: ports.Health
     local_maintenance: ports.LocalMaintenance
     vm_conf: ports.VmConf
@@ -78,6 +79,7 @@ class Observers:
             self._lease,
             self._component("hosts", self._read_hosts, lambda: s.hosts_s),
             self._board_reader,
+            self._component("host-facts", self._look_at_host, lambda: s.host_facts_s),
             self._component("definition", self._look_at_store, lambda: s.definition_s),
             self._history,
             self._vm_conf,
@@ -243,6 +245,10 @@ class Observers:
         if self._definition_is_news():
             self._board.news.set()
 
+    async def _look_at_host(self) -> None:
+        if not self._in_local_maintenance():
+            await self._world.host_view.look()
+
     def _definition_is_news(self) -> bool:
         current = self._world.definitions.current()
         return current is not None and (self.definition is None or self.definition.facts != current.facts)
@@ -255,6 +261,8 @@ class Observers:
             self._history.poke()
         definition = None if self._in_local_maintenance() else definitions.current()
         if definition is None:
+            if (trouble := definitions.account.trouble) is not None:
+                board.definition = board.definition.failed(trouble)
             return
         if self.definition is None or self.definition.facts.leases != definition.facts.leases:
             self._owners.poke()
@@ -312,6 +320,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "hosts": ("ha_hosts", "sd_hosts"),
     "whiteboard": ("slots", "global_maintenance"),
     "definition": ("definition",),
+    "host-facts": (),
     "definition-history": (),
     "vm-conf": (),
     "vm-leases": (),

@@ -160,6 +160,14 @@ class VmConf(Protocol):
         ...
 
 
+class HostView(Protocol):
+    """What definitions depend on beside their documents."""
+
+    async def look(self) -> None:
+        """Ask for what is due; raises what could not be had."""
+        ...
+
+
 class Health(Protocol):
     """The engine's health page."""
 

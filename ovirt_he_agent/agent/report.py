@@ -173,6 +173,7 @@ def _definition(
         "leases": [ref.volume_id for ref in definition.leases],
         "number": record.number,
         "made": record.made,
+        "made_because": record.made_because,
         "warnings": list(record.warnings),
         "kept_s_ago": account.chosen_age_s,
         "chosen": chosen.why.value,

@@ -18,6 +18,8 @@ class Settings:
     vm_poll_alert_s: float = 2.0
     lease_owners_s: float = 5.0
     hosts_s: float = 5.0
+    host_facts_s: float = 2.0
+    """Looks whether anything is to be asked for again; mostly nothing is."""
     local_file_s: float = 2.0
     tick_s: float = 5.0
     """The loop turns at least this often: it feeds the watchdog."""

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 import click
 
 from ovirt_he_agent import config
-from ovirt_he_agent.adapters import hosted_engine_conf, leases, volumes
+from ovirt_he_agent.adapters import hosted_engine_conf, leases, time_zones, volumes
 from ovirt_he_agent.adapters.ovfstore import search
 from ovirt_he_agent.adapters.vdsm import endpoint, verbs
-from ovirt_he_agent.agent import definitions
+from ovirt_he_agent.agent import definitions, host_view, translation
 from ovirt_he_agent.agent.deployment import HA_LOCKSPACE
 from ovirt_he_agent.cli import options
 from ovirt_he_agent.control import client
@@ -221,9 +221,18 @@ class _Host:
         conf, vdsm = self._deployed(), self._client()
         store = search.OvfStore(vdsm, domain_id=conf.domain_id, vm_id=conf.vm_id, clock=_clock)
         with contextlib.closing(store):
-            found, _ = definitions.startable(await store.check())
-        facts = found.facts
-        return f"{facts.source}; generation {facts.generation}, {len(facts.leases)} lease(s): startable"
+            reading = await store.check()
+        preferences = host_view.Preferences.of(self._config().definition, conf.bridge)
+        view = host_view.HostView(vdsm, preferences, utc_offset_s=time_zones.utc_offset_s, clock=_clock)
+        made = await translation.Translator(view).definition(reading.document)
+        if isinstance(made, HeAgentError):
+            raise definitions.Unusable(reading.volume_id, str(made)) from made
+        facts = definitions.facts_of(made, reading)
+        words = (made.made.value, *((made.reason,) if made.reason else ()), *made.warnings)
+        return (
+            f"{facts.source}; generation {facts.generation}, {len(facts.leases)} lease(s): startable; "
+            f"domain XML: {'; '.join(words)}"
+        )
 
     async def _agent(self) -> str:
         answer: dict[str, Any] = await asyncio.get_running_loop().run_in_executor(

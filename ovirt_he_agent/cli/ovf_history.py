@@ -111,6 +111,7 @@ def _listed(found: kept.History, record: Record) -> dict[str, Any]:
         "kept_at": ovf_file.utc(record.kept_s),
         "source": record.facts.source,
         "made": record.made,
+        "made_because": record.made_because,
         "warnings": list(record.warnings),
         "leases": [ref.volume_id for ref in record.facts.leases],
         "started": record.started > 0,

@@ -149,6 +149,8 @@ def _definition(definition: dict[str, Any]) -> Iterator[str]:
             f"{definition['chosen'].upper()}, kept {_span(definition['kept_s_ago'])} ago: "
             f"{definition['chosen_because']}"
         )
+    if definition["made_because"]:
+        yield f"{definition['made']}: {definition['made_because']}"
     if definition["pending"]:
         running = definition["running"]
         yield (

@@ -42,7 +42,11 @@ class EngineXmlUnfit(NotStartable):
         self.reasons = reasons
 
 
-class NicsMissing(NotStartable):
+class NotStartableHere(NotStartable):
+    """The reason lies in this host and not in the document: no other definition of the VM would do."""
+
+
+class NicsMissing(NotStartableHere):
     """A plugged NIC cannot be built on this host, and the operator has not said to go without."""
 
     msg = (

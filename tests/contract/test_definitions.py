@@ -11,10 +11,13 @@ import pytest
 
 from ovirt_he_agent.adapters import definition_history
 from ovirt_he_agent.agent import definitions, kept
+from ovirt_he_agent.agent.translation import Translator
 from ovirt_he_agent.core import model, snapshot
 from ovirt_he_agent.core.definitions.choice import Why
 from ovirt_he_agent.core.model import VmStatus
 from ovirt_he_agent.errors import HeAgentError, Retryable
+from ovirt_he_agent.ovf import vmspec
+from ovirt_he_agent.ovf.host_facts import UNKNOWN, HostFacts
 from tests import golden_ovf, snapshots
 from tests.contract.test_definition_history import full_disk
 from tests.golden_ovf import S02, S02_VM
@@ -58,6 +61,7 @@ class Host:
     def __init__(self, state_dir: Path) -> None:
         self.directory = definition_history.directory_of(state_dir, S02_VM)
         self.store = Store()
+        self.facts = UNKNOWN
         self.ms = 1_000_000
         self._stack = ExitStack()
 
@@ -66,8 +70,15 @@ class Host:
         history = definition_history.History(self.directory)
         self._stack.callback(history.close)
         return definitions.Definitions(
-            self.store, history, clock=lambda: model.MonotonicMs(self.ms), utc_s=lambda: 1_700_000_000
+            self.store,
+            Translator(self),
+            history,
+            clock=lambda: model.MonotonicMs(self.ms),
+            utc_s=lambda: 1_700_000_000,
         )
+
+    async def of(self, spec: vmspec.VmSpec) -> HostFacts:
+        return self.facts
 
     async def running_agent(self) -> definitions.Definitions:
         """Store and files were looked at once."""
@@ -133,7 +144,7 @@ async def test_nothing_is_chosen_before_store_and_files_have_had_their_say(host:
     assert used(agent) == (12, Why.STORE)
 
 
-@pytest.mark.parametrize("trouble", [Torn(), document(13, ("&lt;lease&gt;", "&lt;other&gt;"))])
+@pytest.mark.parametrize("trouble", [Torn(), document(13, ("<Content", "<Kontent"))])
 async def test_the_next_daemon_starts_from_what_was_kept(host: Host, trouble: bytes | HeAgentError) -> None:
     """The store is torn, or holds what cannot be started."""
     host.store.content = document(12)
@@ -349,3 +360,41 @@ async def test_twenty_are_kept_and_among_them_what_runs(host: Host) -> None:
     found = definition_history.read(host.directory)
     generations = sorted(r.facts.generation or 0 for r in found.records)
     assert generations == [12, *range(21, 40)]
+
+
+# The host that it is made for
+
+
+async def test_a_host_that_lacks_a_bridge_starts_none_of_all_that_are_kept(host: Host) -> None:
+    host.store.content = document(11)
+    agent = await host.running_agent()
+    host.store.content = document(12)
+    await host.look(agent)
+    host.facts = UNKNOWN.but(bridges={"storage": "storage"})
+    said = await host.look(agent)
+    assert said is not None
+    assert "would lack a NIC on this host" in said
+    assert agent.current() is None
+    assert agent.account.trouble == said
+    host.store.content = Torn()
+    await host.look(agent)
+    assert agent.current() is None, "the store's trouble gives the host no bridge"
+    host.store.content, host.facts = document(12), UNKNOWN
+    await host.look(agent)
+    assert used(agent) == (12, Why.STORE)
+
+
+async def test_what_was_repaired_is_told_and_made_again_for_a_host_that_changed(host: Host) -> None:
+    host.store.content = golden_ovf.data(S02)
+    agent = await host.running_agent()
+    before = agent.current()
+    assert before is not None
+    host.facts = UNKNOWN.but(bridges={"ovirtmgmt": "br0"})
+    await host.look(agent)
+    after, chosen = agent.current(), agent.account.choice
+    assert after is not None
+    assert chosen is not None
+    assert (after.facts.sha256, agent.account.kept) == (before.facts.sha256, 1)
+    assert '<source bridge="br0"/>' in after.domain_xml
+    assert chosen.record.made == "the engine's own, repaired"
+    assert "bridge br0" in (chosen.record.made_because or "")

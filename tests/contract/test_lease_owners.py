@@ -45,13 +45,13 @@ def looking(board: Board) -> observers.Observers:
     volume = VolumeRef(image_id=DISK.image_id, volume_id=DISK.volume_id)
     deployed = Deployment(
         source="a test", host_id=1, vm_id=VM_ID, domain_id=DOMAIN_ID, vm_disk=volume,
-        whiteboard=volume, lockspace=volume, domain_type=1, connections=(),
+        whiteboard=volume, lockspace=volume, domain_type=1, bridge="ovirtmgmt", connections=(),
     )  # fmt: skip
     nobody = cast("Any", Vdsm())
-    nobody.see_to_history = None
+    nobody.see_to_history = nobody.look = None
     world = observers.World(
         vdsm=nobody, leases=nobody, whiteboard=nobody, definitions=nobody, health=nobody,
-        local_maintenance=nobody, vm_conf=nobody,
+        host_view=nobody, local_maintenance=nobody, vm_conf=nobody,
     )  # fmt: skip
     return observers.Observers(deployed, board, Settings(), world)
 

@@ -69,15 +69,10 @@ DOCUMENT_TROUBLES = (
         (f"'{VM}.ovf' holds the OVF of VM {OTHER}", AGAIN),
     ),
     Trouble(
-        "no lease in EngineXml",
-        written({"&lt;lease&gt;": "&lt;other&gt;", "&lt;/lease&gt;": "&lt;/other&gt;"}),
-        (VM, DISK, f"has no lease on storage domain {DOMAIN}", SAVE),
+        "no storage domain in the OVF",
+        written({f"<rasd:StorageId>{DOMAIN}</rasd:StorageId>": ""}),
+        (VM, "storage domain", SAVE),
         doctor=DEFINITION,
-    ),
-    Trouble(
-        "disk not exclusive in EngineXml",
-        written({"&gt;exclusive&lt;": "&gt;none&lt;"}),
-        (VM, DISK, "is not marked exclusive", SAVE),
     ),
 )
 

@@ -36,6 +36,7 @@ def records(draw: st.DrawFn) -> Record:
         document=document,
         domain_xml=draw(TEXT),
         made=draw(TEXT),
+        made_because=draw(st.none() | TEXT),
         warnings=draw(st.lists(TEXT, max_size=3).map(tuple)),
         kept_s=draw(NUMBER),
         started=draw(NUMBER),

@@ -22,6 +22,8 @@ class Record:
     """How ``domain_xml`` was made of the document: as is, repaired, generated."""
     warnings: tuple[str, ...]
     kept_s: int
+    made_because: str | None = None
+    """Why it was not left as it is; None: it was."""
     started: int = 0
     """Starts of this host are counted: the number of its last one that went well; 0: none did."""
     started_s: int | None = None
