@@ -327,3 +327,36 @@ async def test_guests_end_with_the_emulator(tmp_path: Path, number: signal.Signa
         async with RawClient(host.port) as client:
             await client.hello()
             assert await client.call("Host.getVMList") == []
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["storage"], "Cannot get interface MTU on 'ovirtmgmt'"),
+        (["ovirtmgmt-2"], "No such device"),
+    ],
+)
+async def test_a_bridge_that_the_host_lacks_ends_the_start(
+    first: RawClient, names: list[str], words: str
+) -> None:
+    await first.call("Sim.networks", names=names)
+    reported = await first.call("Host.getCapabilities")
+    assert list(reported["networks"]) == list(reported["bridges"]) == names
+    assert all(n["bridged"] and n["iface"] == name for name, n in reported["networks"].items())
+    await first.call("VM.create", vmID=VM, vmParams={"xml": engine_xml()})
+    assert words in (await first.status_event(VM, "Down"))["exitMessage"]
+    await first.call("Sim.heal")
+    assert list((await first.call("Host.getCapabilities"))["networks"]) == ["ovirtmgmt"]
+
+
+async def test_a_console_on_a_network_that_the_host_lacks_ends_the_start(first: RawClient) -> None:
+    xml = engine_xml().replace("vdsm-ovirtmgmt", "vdsm-consoles")
+    await first.call("VM.create", vmID=VM, vmParams={"xml": xml})
+    assert "'vdsm-consoles' has no device" in (await first.status_event(VM, "Down"))["exitMessage"]
+
+
+async def test_a_vm_that_vdsm_would_start_unprotected_is_not_started(first: RawClient) -> None:
+    xml = re.sub("<lease>.*</lease>", "", engine_xml())
+    await first.call("VM.create", vmID=VM, vmParams={"xml": xml})
+    message = (await first.status_event(VM, "Down"))["exitMessage"]
+    assert "the emulator refuses what VDSM would not: disk vda is exclusive and has no lease" in message

@@ -705,6 +705,15 @@ VERBS: list[tuple[Call, str, dict[str, Any], bytes, Any]] = [
         b'{"hostedEngineDeployed": true}',
         {"hostedEngineDeployed": True},
     ),
+    (
+        lambda v: v.bridges(),
+        "Host.getCapabilities",
+        {},
+        b'{"networks": {"ovirtmgmt": {"iface": "ovirtmgmt", "bridged": true, "mtu": 1500}, '
+        b'"on0123456789abc": {"iface": "on0123456789abc", "bridged": "True"}, '
+        b'"migration": {"iface": "bond0.7", "bridged": false}}, "bridges": {}}',
+        {"ovirtmgmt": "ovirtmgmt", "on0123456789abc": "on0123456789abc"},
+    ),
     (lambda v: v.vm_reports(), "Host.getAllVmStats", {}, b"[" + row() + b"]", (REPORT,)),
     (lambda v: v.vm_report(VM_ID), "VM.getStats", {"vmID": VM_ID}, b"[" + row() + b"]", REPORT),
     (
@@ -809,6 +818,13 @@ VERBS: list[tuple[Call, str, dict[str, Any], bytes, Any]] = [
         VOLUME,
         b'{"path": "/run/vdsm/storage/x"}',
         Path("/run/vdsm/storage/x"),
+    ),
+    (
+        lambda v: v.is_block_domain(SD_ID),
+        "StorageDomain.getInfo",
+        {"storagedomainID": SD_ID},
+        b'{"uuid": "%b", "version": 5, "type": "ISCSI", "name": "he"}' % SD_ID.encode(),
+        True,
     ),
     (
         lambda v: v.lease_info(SD_ID, VM_ID),

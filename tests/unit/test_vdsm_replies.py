@@ -189,3 +189,26 @@ async def test_an_unusable_event_is_a_gap(params: dict[str, Any]) -> None:
     news.event(status_event({VM_ID: {"status": "Up"}}))
     assert await news.next() is None
     assert await news.next() is not None
+
+
+@pytest.mark.parametrize(
+    ("reply", "field"),
+    [
+        ({}, "networks is missing"),
+        ({"networks": []}, "networks is a list"),
+        ({"networks": {"a": {"bridged": True}}}, "networks.a.iface is missing"),
+        ({"networks": {"a": {"iface": "a"}}}, "networks.a.bridged is missing"),
+    ],
+)
+def test_capabilities_without_networks_are_named(reply: object, field: str) -> None:
+    with pytest.raises(BadReply, match=field):
+        replies.bridges("Host.getCapabilities", reply)
+
+
+@pytest.mark.parametrize(
+    ("kind", "block"),
+    [("NFS", False), ("GLUSTERFS", False), ("LOCALFS", False), ("ISCSI", True), ("FCP", True)],
+)
+def test_type_of_a_domain_says_whether_its_volumes_are_block_devices(kind: str, block: bool) -> None:
+    info = replies.domain_info("x", {"uuid": SD_ID, "name": "he", "type": kind, "version": 5})
+    assert info.is_block is block
