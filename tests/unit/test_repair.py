@@ -12,6 +12,7 @@ from ovirt_he_agent.ovf import document, domainxml, refusals, vmspec
 from ovirt_he_agent.ovf.domainxml import Made
 from ovirt_he_agent.ovf.host_facts import UNKNOWN, HostFacts
 from ovirt_he_agent.sim.vdsm import domain_xml
+from tests import vdsm_substitutions
 from tests.golden_ovf import DOMAIN, S02, S02_VM, S04, S05, altered, data, embedded, replacing
 
 VM_NS = "{http://ovirt.org/vm/1.0}"
@@ -353,3 +354,27 @@ def test_two_words_on_launching_paused_are_a_warning() -> None:
     assert "VDSM obeys the last, false" in defined(S02, two).warnings[0]
     again = replacing("<launchPaused>", "<launchPaused>false</launchPaused><launchPaused>")
     assert defined(S02, again).warnings == ()
+
+
+# libvirt's word
+
+
+@pytest.mark.real("libvirt")
+@pytest.mark.parametrize(
+    ("name", "change", "host"),
+    [
+        (S04, unchanged, HERE),
+        (S02, without_leases, HERE),
+        (S05, without_leases, HERE.but(block_domain_ids=frozenset())),
+        (S02, unchanged, HERE.but(block_domain_ids=frozenset({DOMAIN}), bridges={"ovirtmgmt": "br0"})),
+        (S02, unchanged, HERE.but(bridges={}, without_missing_nics=True, display_network="storage")),
+        (S02, unchanged, KNOWN),
+    ],
+)
+def test_repaired_domain_is_defined_by_libvirt(
+    name: str, change: Callable[[str], str], host: HostFacts
+) -> None:
+    others = () if host is not KNOWN else (WANTED,)
+    made = defined(name, change, host, *others)
+    assert made.made is Made.REPAIRED
+    assert vdsm_substitutions.refusal(made.xml, host.block_domain_ids or ()) is None
