@@ -4,7 +4,7 @@ The text is made without a host and stays as it is until the VM changes: names
 of bridges, the network of the consoles, block or file storage.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lxml import etree
 
@@ -17,16 +17,22 @@ _LIBVIRT_NETWORK = "vdsm-"
 
 
 def adapt(
-    spec: vmspec.VmSpec, root: etree._Element, host: HostFacts, repairs: list[str], warnings: list[str]
+    spec: vmspec.VmSpec,
+    root: etree._Element,
+    disks: Sequence[embedded.Disk],
+    nics: Sequence[embedded.Nic],
+    host: HostFacts,
+    repairs: list[str],
+    warnings: list[str],
 ) -> None:
     """Change ``root`` and note each change in ``repairs``. What the host does not tell stays as it is.
 
     Raises ``refusals.NicsMissing``.
     """
     work = _Adaption(spec, root, host, repairs, warnings)
-    work.see_to_storage()
+    work.see_to_storage(disks)
     work.see_to_consoles()
-    work.see_to_nics()
+    work.see_to_nics(nics)
     work.look_at_launch_paused()
 
 
@@ -45,10 +51,10 @@ class _Adaption:
         self._repairs = repairs
         self._warnings = warnings
 
-    def see_to_storage(self) -> None:
+    def see_to_storage(self, disks: Sequence[embedded.Disk]) -> None:
         if self._host.block_domain_ids is None:
             return
-        for disk in embedded.disks(self._root):
+        for disk in disks:
             if disk.domain_id is None or disk.element.get("type") not in ("file", "block"):
                 continue
             right = "block" if disk.domain_id in self._host.block_domain_ids else "file"
@@ -90,9 +96,9 @@ class _Adaption:
             return False
         return name not in bridges and name not in bridges.values()
 
-    def see_to_nics(self) -> None:
+    def see_to_nics(self, nics: Sequence[embedded.Nic]) -> None:
         missing: list[embedded.Nic] = []
-        for nic in embedded.nics(self._root):
+        for nic in nics:
             is_of_one_host = nic.element.get("type") == "hostdev"
             if is_of_one_host or (nic.bridge is not None and not self._connect(nic, nic.bridge)):
                 missing.append(nic)

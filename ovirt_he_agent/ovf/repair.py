@@ -5,6 +5,8 @@ disk that the OVF does not call shareable leaves here marked exclusive and with
 a lease. VDSM adds neither by itself.
 """
 
+from collections.abc import Sequence
+
 from lxml import etree
 
 from ovirt_he_agent.ovf import embedded, engine_xml, rehost, safe_xml, unfit, vmspec
@@ -36,12 +38,13 @@ def fit(spec: vmspec.VmSpec, text: str, host: HostFacts) -> Fitted:
     Raises ``Unfit``, and ``refusals.NicsMissing`` for what another domain would lack as well.
     """
     root = safe_xml.parse_text(text)
-    if faults := unfit.reasons(spec, root):
+    disks, nics = embedded.disks(root), embedded.nics(root)
+    if faults := unfit.reasons(spec, root, disks, nics):
         raise Unfit(faults)
     repairs: list[str] = []
     warnings: list[str] = []
-    _Protection(spec, root, host, repairs, warnings).complete()
-    rehost.adapt(spec, root, host, repairs, warnings)
+    _Protection(spec, root, host, repairs, warnings).complete(disks)
+    rehost.adapt(spec, root, disks, nics, host, repairs, warnings)
     leases = tuple(engine_xml.leases_of(root))
     if not leases:
         raise Unfit(["neither a disk nor the VM has a lease"])
@@ -67,8 +70,8 @@ class _Protection:
         self._repairs = repairs
         self._warnings = warnings
 
-    def complete(self) -> None:
-        disks = {disk.volume_id: disk for disk in embedded.disks(self._root) if disk.is_drive}
+    def complete(self, all_disks: Sequence[embedded.Disk]) -> None:
+        disks = {disk.volume_id: disk for disk in all_disks if disk.is_drive}
         for image in self._spec.plugged_images:
             if not image.shareable:
                 self._mark(image, disks[image.volume_id].metadata[0])

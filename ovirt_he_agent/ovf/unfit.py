@@ -20,11 +20,12 @@ _SMBIOS = ("product", "version", "serial")
 _KIB = (None, "KiB", "k")
 
 
-def reasons(spec: vmspec.VmSpec, root: etree._Element) -> list[str]:
-    """Empty: the domain may go, as it is or repaired."""
+def reasons(
+    spec: vmspec.VmSpec, root: etree._Element, disks: Sequence[embedded.Disk], nics: Sequence[embedded.Nic]
+) -> list[str]:
+    """Empty: the domain may go, as it is or repaired. ``disks`` and ``nics`` are those of ``root``."""
     if root.find("devices") is None:
         return ["it has no devices"]
-    disks, nics = embedded.disks(root), embedded.nics(root)
     return [
         *_of_the_whole(root),
         *_of_elements(disks),
