@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovirt_he_agent.ovf import document, domainxml, refusals, vmspec
+from ovirt_he_agent.ovf import document, domainxml, refusals, repair, vmspec
 from ovirt_he_agent.ovf.domainxml import Made
 from ovirt_he_agent.ovf.host_facts import UNKNOWN, HostFacts
 from ovirt_he_agent.sim.vdsm import domain_xml
@@ -33,6 +33,16 @@ def defined(
     name: str, change: Callable[[str], str] = unchanged, host: HostFacts = HERE, *others: tuple[str, str]
 ) -> domainxml.Definition:
     return domainxml.define(document.read(embedded(name, change, *others)), host)
+
+
+def fit(document_bytes: bytes) -> repair.Fitted:
+    spec = document.read(document_bytes)
+    assert spec.engine_xml is not None
+    return repair.fit(spec, spec.engine_xml.text, HERE)
+
+
+def fitted(name: str, change: Callable[[str], str], *others: tuple[str, str]) -> repair.Fitted:
+    return fit(embedded(name, change, *others))
 
 
 def canonical(xml: str) -> str:
@@ -236,8 +246,8 @@ def test_vm_lease_that_nobody_can_place_is_a_warning() -> None:
 def test_domain_that_vdsm_would_refuse_or_skip_a_part_of_is_not_sent(
     pattern: str, to: str, word: str
 ) -> None:
-    with pytest.raises(refusals.EngineXmlUnfit) as caught:
-        defined(S02, lambda xml: re.sub(pattern, to, xml, count=1, flags=re.DOTALL))
+    with pytest.raises(repair.Unfit) as caught:
+        fitted(S02, lambda xml: re.sub(pattern, to, xml, count=1, flags=re.DOTALL))
     assert word in str(caught.value)
 
 
@@ -248,8 +258,8 @@ def test_mark_that_vdsm_does_not_know_on_a_shareable_disk_is_not_sent() -> None:
         start = xml.index('name="vdb"')
         return xml[:start] + xml[start:].replace(">exclusive<", ">sometimes<")
 
-    with pytest.raises(refusals.EngineXmlUnfit, match="'sometimes'"):
-        defined(S05, change, HERE, shareable)
+    with pytest.raises(repair.Unfit, match="'sometimes'"):
+        fitted(S05, change, shareable)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +274,8 @@ def test_domain_whose_disks_are_not_those_of_the_ovf_is_not_sent(change: tuple[s
     if "rasd" not in change[0]:
         item = text.index("<rasd:ResourceType>17<")
         text = text[:item] + text[item:].replace(*change, 1)
-    with pytest.raises(refusals.EngineXmlUnfit, match=word):
-        domainxml.define(document.read(text.encode()), HERE)
+    with pytest.raises(repair.Unfit, match=word):
+        fit(text.encode())
 
 
 def test_disk_that_only_the_ovf_has_is_named() -> None:
@@ -274,8 +284,8 @@ def test_disk_that_only_the_ovf_has_is_named() -> None:
         xml = re.sub('<ovirt-vm:device devtype="disk" name="vdb">.*?</ovirt-vm:device>', "", xml)
         return re.sub("<lease><key>1787b901-.*?</lease>", "", xml)
 
-    with pytest.raises(refusals.EngineXmlUnfit, match=r"volume 1787b901-.* is in it not at all"):
-        defined(S05, without_second_disk)
+    with pytest.raises(repair.Unfit, match=r"volume 1787b901-.* is in it not at all"):
+        fitted(S05, without_second_disk)
 
 
 # What is frozen of another host
