@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,13 @@ def written(host: DeployedHost, generation: int, changes: Mapping[str, str]) -> 
         host.write_store(number, replace(content, generation=generation, changes=changes))
 
 
+def host_facts(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The component that asks VDSM for what definitions depend on."""
+    (row,) = (row for row in status["components"] if row["name"] == "host-facts")
+    found: Mapping[str, Any] = row
+    return found
+
+
 async def domain_without_protection(host: DeployedHost) -> None:
     """It is repaired: the VM runs and holds a real lease, and everybody is told."""
     written(host, NOW, unprotected())
@@ -57,13 +65,13 @@ async def capabilities_that_cannot_be_had(host: DeployedHost) -> None:
     """The VM starts with what is known; the status says what is not, until it is."""
     await host.vdsm("Sim.fail", method="Host.getCapabilities", code=100, count=None)
     async with host.agent() as agent:
-        status = await agent.until_state("EngineUp")
-        (told,) = (row for row in status["components"] if row["name"] == "host-facts")
-        assert told["ok"] is False
-        assert "not known: VDSM answered Host.getCapabilities with error 100" in told["reason"]
+        await agent.until_state("EngineUp")
+        status = await agent.until(lambda s: host_facts(s)["ok"] is False)
+        told = "not known: VDSM answered Host.getCapabilities with error 100"
+        assert told in host_facts(status)["reason"]
         assert_shown(host, "host-facts", "definitions are made with what is known of this host")
         await host.vdsm("Sim.heal")
-        await agent.until(lambda s: any(r["name"] == "host-facts" and r["ok"] for r in s["components"]))
+        await agent.until(lambda s: host_facts(s)["ok"])
         asked = len(await host.calls("Host.getCapabilities"))
         await agent.until(lambda s: s["definition"]["age_s"] < 1)
         assert len(await host.calls("Host.getCapabilities")) == asked
