@@ -9,7 +9,7 @@ engine VM on the same disk.
 
 import enum
 
-from ovirt_he_agent.ovf import generate, repair, vmspec
+from ovirt_he_agent.ovf import generate, problems, repair, vmspec
 from ovirt_he_agent.ovf.host_facts import HostFacts
 from ovirt_he_agent.ovf.value import Value
 
@@ -68,7 +68,7 @@ def define(spec: vmspec.VmSpec, host: HostFacts) -> Definition:
         return _generated(spec, host, f"VDSM would not start its EngineXml as it is meant: {e}")
     made = Made.REPAIRED if fitted.repairs else Made.AS_IS
     return _definition(
-        spec, fitted.xml, made, "; ".join(fitted.repairs) or None, fitted.warnings, fitted.leases
+        spec, fitted.xml, made, problems.listed(fitted.repairs) or None, fitted.warnings, fitted.leases
     )
 
 

@@ -3,12 +3,13 @@
 Facts: vdsm: lib/vdsm/virt/metadata.py, virt/vmdevices/{common,storagexml,network}.py.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lxml import etree
 
 from ovirt_he_agent.ovf import engine_xml
 from ovirt_he_agent.ovf.engine_xml import OVIRT_VM
+from ovirt_he_agent.ovf.problems import named
 from ovirt_he_agent.ovf.value import Value
 
 DUMMY_BRIDGE = ";vdsmdummy;"
@@ -23,7 +24,7 @@ class Disk(Value):
     device: str
     dev: str | None
     bus: str | None
-    metadata: tuple[etree._Element, ...]
+    metadata: Sequence[etree._Element]
     """What the metadata says of a disk of this name; more than one stops VDSM."""
     domain_id: str | None
     image_id: str | None
@@ -32,7 +33,7 @@ class Disk(Value):
 
     @property
     def what(self) -> str:
-        return f"disk {self.dev or 'without a name'}"
+        return f"disk {named(self.dev) or 'without a name'}"
 
     @property
     def is_drive(self) -> bool:
@@ -45,11 +46,11 @@ class Nic(Value):
     mac: str | None
     """In lower case."""
     source: etree._Element | None
-    metadata: tuple[etree._Element, ...]
+    metadata: Sequence[etree._Element]
 
     @property
     def what(self) -> str:
-        return f"NIC {self.mac or 'without a MAC address'}"
+        return f"NIC {named(self.mac) or 'without a MAC address'}"
 
     @property
     def bridge(self) -> str | None:
@@ -63,14 +64,14 @@ def metadata_of(root: etree._Element) -> etree._Element | None:
 
 
 def disks(root: etree._Element) -> tuple[Disk, ...]:
-    records = _records(root)
+    records = _records(root, "name", devtype="disk")
     return tuple(_disk(element, records) for element in root.iterfind("devices/disk"))
 
 
-def _disk(element: etree._Element, records: Sequence[etree._Element]) -> Disk:
+def _disk(element: etree._Element, records: Mapping[str, Sequence[etree._Element]]) -> Disk:
     target = element.find("target")
     dev = target.get("dev") if target is not None else None
-    mine = tuple(r for r in records if r.get("devtype") == "disk" and r.get("name") == dev and dev)
+    mine = records.get(dev or "", ())
     texts = {name: engine_xml.leaf(mine[0], name) if mine else None for name in (*_IDS, "GUID")}
     is_image = all(texts[name] for name in _IDS)
     return Disk(
@@ -87,24 +88,30 @@ def _disk(element: etree._Element, records: Sequence[etree._Element]) -> Disk:
 
 
 def nics(root: etree._Element) -> tuple[Nic, ...]:
-    records = _records(root)
+    records = _records(root, "mac_address")
     return tuple(_nic(element, records) for element in root.iterfind("devices/interface"))
 
 
-def _nic(element: etree._Element, records: Sequence[etree._Element]) -> Nic:
+def _nic(element: etree._Element, records: Mapping[str, Sequence[etree._Element]]) -> Nic:
     address = element.find("mac")
     mac = address.get("address") if address is not None else None
     return Nic(
         element=element,
         mac=mac.lower() if mac else None,
         source=element.find("source"),
-        metadata=tuple(r for r in records if r.get("mac_address") == mac and mac),
+        metadata=records.get(mac or "", ()),
     )
 
 
-def _records(root: etree._Element) -> Sequence[etree._Element]:
+def _records(root: etree._Element, key: str, **attributes: str) -> Mapping[str, Sequence[etree._Element]]:
+    """Metadata of devices by their attribute ``key``; those without it belong to none."""
     metadata = metadata_of(root)
-    return metadata.findall(OVIRT_VM + "device") if metadata is not None else ()
+    found: dict[str, list[etree._Element]] = {}
+    for record in metadata.findall(OVIRT_VM + "device") if metadata is not None else ():
+        name = record.get(key)
+        if name and all(record.get(other) == value for other, value in attributes.items()):
+            found.setdefault(name, []).append(record)
+    return found
 
 
 def typed_values(root: etree._Element) -> Iterable[tuple[str, str, str]]:

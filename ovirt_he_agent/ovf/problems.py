@@ -4,6 +4,7 @@ The text names the reason and the remedy; whoever knows the file or the volume
 puts its name in front.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ovirt_he_agent.errors import BadInput
@@ -11,11 +12,18 @@ from ovirt_he_agent.errors import BadInput
 _MOST_CHARACTERS = 1000
 _MOST_WARNINGS = 200
 _MOST_UNKNOWN = 50
+_MOST_LISTED = 20
 
 
 def named(text: str | None) -> str:
     """A name or an id out of the document for a message, cut where no engine's name is as long."""
     return (text or "")[:255]
+
+
+def listed(texts: Sequence[str]) -> str:
+    """All of them in one line, or the first ones and how many more there are."""
+    more = f"; and {len(texts) - _MOST_LISTED} more" if len(texts) > _MOST_LISTED else ""
+    return "; ".join(text[:_MOST_CHARACTERS] for text in texts[:_MOST_LISTED]) + more
 
 
 class Warnings:

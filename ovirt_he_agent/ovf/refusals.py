@@ -1,6 +1,7 @@
 """Why a document that can be read gives no definition that may be started; each says what to do."""
 
 from ovirt_he_agent.errors import Refused
+from ovirt_he_agent.ovf import problems
 
 _SAVE_IN_ENGINE = (
     "save the VM once in the engine (cluster level 4.2 or later) while it runs, so that the engine "
@@ -56,4 +57,4 @@ class NicsMissing(NotStartableHere):
 
     def __init__(self, vm_id: str, lacks: tuple[str, ...]) -> None:
         super().__init__(vm_id)
-        self.lacks = "; ".join(lacks)
+        self.lacks = problems.listed(lacks)

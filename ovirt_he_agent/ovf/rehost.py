@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import embedded, refusals, vmspec
+from ovirt_he_agent.ovf import embedded, problems, refusals, vmspec
 from ovirt_he_agent.ovf.engine_xml import OVIRT_VM
 from ovirt_he_agent.ovf.host_facts import HostFacts
+from ovirt_he_agent.ovf.problems import named
 
 _LIBVIRT_NETWORK = "vdsm-"
 """VDSM's prefix of the libvirt networks made for consoles (vdsm: lib/vdsm/virt/libvirtnetwork.py)."""
@@ -22,8 +23,8 @@ def adapt(
     disks: Sequence[embedded.Disk],
     nics: Sequence[embedded.Nic],
     host: HostFacts,
-    repairs: list[str],
-    warnings: list[str],
+    repairs: problems.Warnings,
+    warnings: problems.Warnings,
 ) -> None:
     """Change ``root`` and note each change in ``repairs``. What the host does not tell stays as it is.
 
@@ -42,12 +43,13 @@ class _Adaption:
         spec: vmspec.VmSpec,
         root: etree._Element,
         host: HostFacts,
-        repairs: list[str],
-        warnings: list[str],
+        repairs: problems.Warnings,
+        warnings: problems.Warnings,
     ) -> None:
         self._spec = spec
         self._root = root
         self._host = host
+        self._networks = {n.mac.lower() if n.mac else None: n.network for n in spec.nics}
         self._repairs = repairs
         self._warnings = warnings
 
@@ -64,7 +66,7 @@ class _Adaption:
             for source in disk.element.findall("source"):
                 old, new = ("file", "dev") if right == "block" else ("dev", "file")
                 source.set(new, source.attrib.pop(old, ""))
-            self._repairs.append(
+            self._repairs.add(
                 f"{disk.what} is of type {right}, as storage domain {disk.domain_id} is on this host"
             )
 
@@ -77,15 +79,16 @@ class _Adaption:
                 if "listen" in graphics.attrib:
                     del graphics.attrib["listen"]
                 etree.SubElement(graphics, "listen", type="network", network=ours)
-                self._repairs.append(f"{kind} listens on {ours}: VDSM starts no console that listens nowhere")
+                self._repairs.add(f"{kind} listens on {ours}: VDSM starts no console that listens nowhere")
             for listen in listens:
-                if listen.get("type") == "network" and self._is_missing(listen.get("network") or ""):
-                    self._repairs.append(
-                        f"{kind} listens on {ours}, for this host has no network {listen.get('network')}"
+                wanted = listen.get("network") or ""
+                if listen.get("type") == "network" and self._is_missing(wanted):
+                    self._repairs.add(
+                        f"{kind} listens on {ours}, for this host has no network {named(wanted)}"
                     )
                     listen.set("network", ours)
             if kind == "vnc" and not graphics.get("passwdValidTo"):
-                self._warnings.append(
+                self._warnings.add(
                     "vnc has no password: VDSM starts it only where VNC uses SASL (vnc_sasl in qemu.conf)"
                 )
 
@@ -108,29 +111,27 @@ class _Adaption:
             embedded.remove(nic.element)
             for metadata in nic.metadata:
                 embedded.remove(metadata)
-            self._repairs.append(f"{nic.what} is taken out: {_lack(nic)}")
-            self._warnings.append(f"the VM starts without {nic.what}: {_lack(nic)}")
+            self._repairs.add(f"{nic.what} is taken out: {_lack(nic)}")
+            self._warnings.add(f"the VM starts without {nic.what}: {_lack(nic)}")
 
     def _connect(self, nic: embedded.Nic, bridge: str) -> bool:
         """False: the host has neither the bridge nor another one for the engine's network of this NIC."""
         bridges = self._host.bridges
         if bridges is None or bridge in bridges.values():
             return True
-        names = {n.network for n in self._spec.nics if n.mac and n.mac.lower() == nic.mac and n.network}
-        for name in names & bridges.keys():
-            assert nic.source is not None
-            nic.source.set("bridge", bridges[name])
-            self._repairs.append(f"{nic.what} is on bridge {bridges[name]}, this host's of network {name}")
-            return True
-        return False
+        name = self._networks.get(nic.mac)
+        if name is None or name not in bridges:
+            return False
+        assert nic.source is not None
+        nic.source.set("bridge", bridges[name])
+        self._repairs.add(f"{nic.what} is on bridge {bridges[name]}, this host's of network {named(name)}")
+        return True
 
     def look_at_launch_paused(self) -> None:
         metadata = embedded.metadata_of(self._root)
         words = [e.text or "" for e in _named(metadata, "launchPaused")]
         if len(set(words)) > 1:
-            self._warnings.append(
-                f"launchPaused is there {len(words)} times; VDSM obeys the last, {words[-1]}"
-            )
+            self._warnings.add(f"launchPaused is there {len(words)} times; VDSM obeys the last, {words[-1]}")
 
 
 def _named(metadata: etree._Element | None, name: str) -> Iterable[etree._Element]:
@@ -140,4 +141,4 @@ def _named(metadata: etree._Element | None, name: str) -> Iterable[etree._Elemen
 def _lack(nic: embedded.Nic) -> str:
     if nic.element.get("type") == "hostdev":
         return f"{nic.what} is a device of one host"
-    return f"{nic.what} needs bridge {nic.bridge}, which this host does not have"
+    return f"{nic.what} needs bridge {named(nic.bridge)}, which this host does not have"

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import embedded, engine_xml, rehost, safe_xml, unfit, vmspec
+from ovirt_he_agent.ovf import embedded, engine_xml, problems, rehost, safe_xml, unfit, vmspec
 from ovirt_he_agent.ovf.engine_xml import OVIRT_VM
 from ovirt_he_agent.ovf.host_facts import HostFacts
+from ovirt_he_agent.ovf.problems import named
 from ovirt_he_agent.ovf.value import Value
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
@@ -20,8 +21,8 @@ _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 class Unfit(Exception):
     """It cannot be sent, not even repaired; ``reasons`` say why."""
 
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__("; ".join(reasons))
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(problems.listed(reasons))
 
 
 class Fitted(Value):
@@ -41,16 +42,17 @@ def fit(spec: vmspec.VmSpec, text: str, host: HostFacts) -> Fitted:
     disks, nics = embedded.disks(root), embedded.nics(root)
     if faults := unfit.reasons(spec, root, disks, nics):
         raise Unfit(faults)
-    repairs: list[str] = []
-    warnings: list[str] = []
+    repairs = problems.Warnings()
+    warnings = problems.Warnings()
     _Protection(spec, root, host, repairs, warnings).complete(disks)
     rehost.adapt(spec, root, disks, nics, host, repairs, warnings)
     leases = tuple(engine_xml.leases_of(root))
     if not leases:
         raise Unfit(["neither a disk nor the VM has a lease"])
-    if repairs:
+    done = repairs.texts()
+    if done:
         text = f"{_DECLARATION}\n{etree.tostring(root, encoding='unicode')}"
-    return Fitted(xml=text, repairs=tuple(repairs), warnings=tuple(warnings), leases=leases)
+    return Fitted(xml=text, repairs=done, warnings=warnings.texts(), leases=leases)
 
 
 class _Protection:
@@ -61,12 +63,16 @@ class _Protection:
         spec: vmspec.VmSpec,
         root: etree._Element,
         host: HostFacts,
-        repairs: list[str],
-        warnings: list[str],
+        repairs: problems.Warnings,
+        warnings: problems.Warnings,
     ) -> None:
         self._spec = spec
         self._root = root
         self._host = host
+        self._leases = {
+            (lease.findtext("key"), lease.findtext("lockspace")): lease
+            for lease in root.iterfind("devices/lease")
+        }
         self._repairs = repairs
         self._warnings = warnings
 
@@ -85,54 +91,45 @@ class _Protection:
         for old in metadata.findall(f"{OVIRT_VM}shared") + metadata.findall("shared"):
             metadata.remove(old)
         etree.SubElement(metadata, f"{OVIRT_VM}shared").text = "exclusive"
-        self._repairs.append(f"disk {image.alias} (volume {image.volume_id}) is marked exclusive")
+        self._repairs.add(f"disk {named(image.alias)} (volume {named(image.volume_id)}) is marked exclusive")
 
     def _give_lease(self, image: vmspec.ImageDisk) -> None:
         assert image.domain_id is not None  # unfit.reasons
         names = f"{image.volume_id}:{image.domain_id}"
         path, offset = f"LEASE-PATH:{names}", f"LEASE-OFFSET:{names}"
-        of = f"disk {image.alias} (volume {image.volume_id})"
-        lease = self._lease(image.volume_id, image.domain_id)
+        of = f"disk {named(image.alias)} (volume {named(image.volume_id)})"
+        lease = self._leases.get((image.volume_id, image.domain_id))
         if lease is None:
             self._add_lease(image.volume_id, image.domain_id, path, offset)
-            self._repairs.append(f"{of} gets a lease on storage domain {image.domain_id}")
+            self._repairs.add(f"{of} gets a lease on storage domain {named(image.domain_id)}")
         elif self._place(lease) is None:
             self._set_place(lease, path, offset)
-            self._repairs.append(f"the lease of {of} gets a place for VDSM to fill in")
+            self._repairs.add(f"the lease of {of} gets a place for VDSM to fill in")
 
     def _see_to_vm_lease(self) -> None:
         """VDSM fills in nothing here: path and offset are the host's or the lease cannot be taken."""
         vm_id, known = self._spec.vm_id, self._host.vm_lease
-        found = [lease for lease in self._leases() if lease.findtext("key") == vm_id]
+        found = [lease for (key, _), lease in self._leases.items() if key == vm_id]
         domain_id = self._spec.lease_domain_id
         if known is not None and domain_id is not None and known.path and known.offset_bytes is not None:
             place = (known.path, str(known.offset_bytes))
-            lease = self._lease(vm_id, domain_id)
+            lease = self._leases.get((vm_id, domain_id))
             if lease is None:
                 self._add_lease(vm_id, domain_id, *place)
-                self._repairs.append(f"the VM lease on storage domain {domain_id} is added")
+                self._repairs.add(f"the VM lease on storage domain {named(domain_id)} is added")
             elif self._place(lease) != place:
                 self._set_place(lease, *place)
-                self._repairs.append("the VM lease gets the place where VDSM finds it")
+                self._repairs.add("the VM lease gets the place where VDSM finds it")
             found = [other for other in found if other is not lease]
         elif domain_id is not None and not found:
-            self._warnings.append(_vm_lease_not_taken(domain_id))
+            self._warnings.add(_vm_lease_not_taken(domain_id))
         for lease in found:
             place_now = self._place(lease)
             if place_now is None or not place_now[1].isdigit():
                 lockspace = lease.findtext("lockspace")
                 embedded.remove(lease)
-                self._repairs.append("a VM lease without a place is taken out")
-                self._warnings.append(_vm_lease_not_taken(lockspace))
-
-    def _leases(self) -> list[etree._Element]:
-        return self._root.findall("devices/lease")
-
-    def _lease(self, key: str, lockspace: str) -> etree._Element | None:
-        for lease in self._leases():
-            if (lease.findtext("key"), lease.findtext("lockspace")) == (key, lockspace):
-                return lease
-        return None
+                self._repairs.add("a VM lease without a place is taken out")
+                self._warnings.add(_vm_lease_not_taken(lockspace))
 
     @staticmethod
     def _place(lease: etree._Element) -> tuple[str, str] | None:
@@ -162,6 +159,6 @@ class _Protection:
 
 def _vm_lease_not_taken(domain_id: str | None) -> str:
     return (
-        f"the VM lease on storage domain {domain_id} is not taken, for VDSM does not tell where it lies; "
-        "the leases of the disks protect the VM"
+        f"the VM lease on storage domain {named(domain_id)} is not taken, for VDSM does not tell where it "
+        "lies; the leases of the disks protect the VM"
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from lxml import etree
 
 from ovirt_he_agent.ovf import embedded, engine_xml, record, vmspec
+from ovirt_he_agent.ovf.problems import named
 
 _PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd", "fdc": "fd", "sata": "sd"}
 _SHARED_WORDS = ("true", "false", "none", "exclusive", "shared", "transient")
@@ -79,7 +80,7 @@ def _of_elements(disks: Sequence[embedded.Disk]) -> Iterable[str]:
             yield f"{disk.what} has no type"
         if len(disk.metadata) > 1:
             yield f"{disk.what} is in the metadata twice"
-        for metadata in disk.metadata:
+        for metadata in disk.metadata[:1]:
             word = (engine_xml.leaf(metadata, "shared") or "false").lower()
             if word not in _SHARED_WORDS:
                 yield f"{disk.what} is shared {record.shown(word)}, a word that VDSM does not know"
@@ -92,29 +93,30 @@ def _of_identity(spec: vmspec.VmSpec, disks: Sequence[embedded.Disk]) -> Iterabl
     """Its disks are the OVF's, one by one, or a disk would be opened whose protection nobody looked at."""
     images = {(d.domain_id, d.image_id, d.volume_id): d for d in spec.plugged_images}
     luns = {d.lun_id for d in spec.disks if isinstance(d, vmspec.LunDisk) and d.plugged}
-    found: list[tuple[str | None, str | None, str | None]] = []
-    found_luns = []
+    found: Counter[tuple[str | None, str | None, str | None]] = Counter()
+    found_luns: Counter[str] = Counter()
     for disk in disks:
         if not disk.is_drive:
             continue
         if disk.volume_id is not None:
-            found.append((disk.domain_id, disk.image_id, disk.volume_id))
-            if found[-1] not in images:
+            ids = (disk.domain_id, disk.image_id, disk.volume_id)
+            found[ids] += 1
+            if ids not in images:
                 yield f"{disk.what} is volume {disk.volume_id}, which the OVF does not start the VM with"
         elif disk.lun_id is not None:
-            found_luns.append(disk.lun_id)
+            found_luns[disk.lun_id] += 1
             if disk.lun_id not in luns:
                 yield f"{disk.what} is LUN {disk.lun_id}, which the OVF does not start the VM with"
         else:
             yield f"{disk.what} is not identified by the metadata, so VDSM would not prepare it"
     for ids, image in images.items():
         if image.domain_id is None:
-            yield f"the OVF names no storage domain of disk {image.alias}"
-        elif found.count(ids) != 1:
-            yield f"volume {image.volume_id} of disk {image.alias} is in it {_times(found.count(ids))}"
+            yield f"the OVF names no storage domain of disk {named(image.alias)}"
+        elif found[ids] != 1:
+            yield f"volume {image.volume_id} of disk {named(image.alias)} is in it {_times(found[ids])}"
     for lun_id in sorted(luns):
-        if found_luns.count(lun_id) != 1:
-            yield f"LUN {lun_id} is in it {_times(found_luns.count(lun_id))}"
+        if found_luns[lun_id] != 1:
+            yield f"LUN {lun_id} is in it {_times(found_luns[lun_id])}"
 
 
 def _times(count: int) -> str:
@@ -144,10 +146,10 @@ def _of_nics(spec: vmspec.VmSpec, nics: Sequence[embedded.Nic]) -> Iterable[str]
             yield f"{nic.what} names no bridge, so VDSM would connect it to nothing"
         if len(nic.metadata) > 1:
             yield f"{nic.what} is in the metadata twice"
-    macs = [nic.mac for nic in nics]
+    macs = Counter(nic.mac for nic in nics)
     plugged = [nic for nic in spec.nics if nic.plugged]
     for wanted in plugged:
-        if wanted.mac is not None and macs.count(wanted.mac.lower()) != 1:
-            yield f"NIC {wanted.name} ({wanted.mac}) is in it {_times(macs.count(wanted.mac.lower()))}"
+        if wanted.mac is not None and macs[wanted.mac.lower()] != 1:
+            yield f"NIC {named(wanted.name)} ({wanted.mac}) is in it {_times(macs[wanted.mac.lower()])}"
     if len(nics) < len(plugged):
         yield f"it has {len(nics)} of the {len(plugged)} NICs"

@@ -288,6 +288,19 @@ def test_disk_that_only_the_ovf_has_is_named() -> None:
         fitted(S05, without_second_disk)
 
 
+def test_domain_of_thousands_of_faults_is_looked_through_at_once_and_told_in_few_words() -> None:
+    device = f'<ovirt-vm:device devtype="disk" name="vd{"x" * 300}"/>'
+    disk = f'<disk type="file"><target dev="vd{"x" * 300}"/></disk>'
+
+    def many(xml: str) -> str:
+        xml = xml.replace("</devices>", disk * 1500 + "</devices>")
+        return xml.replace("</ovirt-vm:vm>", device * 1500 + "</ovirt-vm:vm>")
+
+    with pytest.raises(repair.Unfit, match=r"; and \d+ more$") as caught:
+        fitted(S02, many)
+    assert len(str(caught.value)) < 25_000
+
+
 # What is frozen of another host
 
 
