@@ -127,9 +127,9 @@ def nic(vm: vmspec.VmSpec, number: int = 0, **changes: Any) -> tuple[vmspec.Nic,
 
 def refusal(vm: vmspec.VmSpec, host: host_facts.HostFacts = HOST) -> str:
     """Why nothing is generated."""
-    with pytest.raises(refusals.CannotGenerate) as caught:
+    with pytest.raises(refusals.NotStartable) as caught:
         domain(vm, host)
-    return caught.value.reason
+    return str(caught.value)
 
 
 def image(number: int = 0, **changes: Any) -> vmspec.ImageDisk:

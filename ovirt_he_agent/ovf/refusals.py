@@ -30,19 +30,6 @@ class CannotGenerate(NotStartable):
         self.reason = reason
 
 
-class EngineXmlUnfit(NotStartable):
-    """VDSM would refuse it, or skip a part of it without a word."""
-
-    msg = (
-        "the EngineXml of VM {self.vm_id} cannot be sent, not even repaired: {self.reasons}; "
-        + _SAVE_IN_ENGINE
-    )
-
-    def __init__(self, vm_id: str, reasons: str) -> None:
-        super().__init__(vm_id)
-        self.reasons = reasons
-
-
 class NotStartableHere(NotStartable):
     """The reason lies in this host and not in the document: no other definition of the VM would do."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ovirt_he_agent.ovf import host_facts, vmspec
+from ovirt_he_agent.ovf import host_facts, refusals, vmspec
 from tests import generated
 from tests.generated import HOST, NIC_WITHOUT_MAC, domain, nic, refusal
 from tests.golden_ovf import S02, S03, S06, data
@@ -63,6 +63,14 @@ def test_nic_that_the_host_cannot_build_is_refused_or_left_out_by_choice(fault: 
     assert made.nics() == []
     assert made.says("NIC vnet0 is left out", words)
     assert domain(vm.but(nics=nic(vm, plugged=False))).nics() == []
+
+
+def test_every_nic_that_only_this_host_lacks_is_named_together() -> None:
+    with pytest.raises(refusals.NicsMissing) as caught:
+        domain(Q35, HOST.but(bridges={}))
+    assert isinstance(caught.value, refusals.NotStartableHere)
+    for words in ("NIC nic1: the host has no network 'ovirtmgmt'", "NIC nic2: the host has no network"):
+        assert words in str(caught.value)
 
 
 def test_sample_without_macs_starts_only_by_choice() -> None:

@@ -2,7 +2,7 @@
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import problems, record, vmspec
+from ovirt_he_agent.ovf import problems, record, refusals, vmspec
 from ovirt_he_agent.ovf.generate.draft import OVIRT_VM, Draft, add
 from ovirt_he_agent.ovf.generate.metadata import add_custom
 
@@ -14,14 +14,23 @@ _VHOST = {"true": "vhost", "false": "qemu"}
 
 
 def add_nics(draft: Draft, devices: etree._Element) -> None:
-    """``interface`` elements; raises ``refusals.CannotGenerate`` for a NIC that must not be left out."""
+    """``interface`` elements.
+
+    Raises ``refusals.CannotGenerate`` for a NIC that no host could build and that
+    must not be left out, ``refusals.NicsMissing`` for those that only this one cannot.
+    """
     profiles = []
+    missing = []
     for nic in draft.spec.nics:
         if not nic.plugged:
             continue
         what = f"NIC {problems.named(nic.name or nic.id or nic.mac)}"
-        fault = _fault(draft, nic)
+        lack = _lack(draft, nic)
+        fault = lack or _fault(nic)
         if fault is not None:
+            if lack is not None and not draft.host.without_missing_nics:
+                missing.append(f"{what}: {lack}")
+                continue
             if not draft.host.without_missing_nics:
                 draft.refuse(f"{what} cannot be built on this host: {fault}")
             draft.warn(f"{what} is left out: {fault}.")
@@ -29,6 +38,8 @@ def add_nics(draft: Draft, devices: etree._Element) -> None:
         _add_nic(draft, devices, nic, what)
         if nic.profile:
             profiles.append(what)
+    if missing:
+        raise refusals.NicsMissing(draft.spec.vm_id, tuple(missing))
     if profiles:
         draft.warn(
             "The network filter, bandwidth and isolation of a vNIC profile are not in the OVF: "
@@ -36,16 +47,21 @@ def add_nics(draft: Draft, devices: etree._Element) -> None:
         )
 
 
-def _fault(draft: Draft, nic: vmspec.Nic) -> str | None:
+def _lack(draft: Draft, nic: vmspec.Nic) -> str | None:
     """Why this host cannot build the NIC."""
     if nic.device == "hostdev" or nic.model is vmspec.NicModel.PCI_PASSTHROUGH:
         return "it is a device of one certain host (SR-IOV)"
+    if nic.network is not None and draft.host.bridges is not None and nic.network not in draft.host.bridges:
+        return f"the host has no network {record.shown(nic.network)}"
+    return None
+
+
+def _fault(nic: vmspec.Nic) -> str | None:
+    """Why no host can build it."""
     if nic.mac is None:
         return "it has no MAC address"
     if not _is_unicast(nic.mac):
         return f"its MAC address {record.shown(nic.mac)} is none of a NIC"
-    if nic.network is not None and draft.host.bridges is not None and nic.network not in draft.host.bridges:
-        return f"the host has no network {record.shown(nic.network)}"
     return None
 
 
