@@ -10,8 +10,8 @@ import click
 from ovirt_he_agent import atomic_file
 from ovirt_he_agent.cli import app
 from ovirt_he_agent.cli.ovf_file import BadFile
-from ovirt_he_agent.ovf import new_document
 from ovirt_he_agent.ovf.vmconf import reader
+from ovirt_he_agent.ovf.writer import document
 
 _LEVEL = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}", re.ASCII)
 
@@ -42,7 +42,7 @@ def command(file: Path, output: Path | None, cluster_version: str | None) -> Non
     written_at = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime())
     try:
         params = reader.read(_content(file))
-        made = new_document.write(params, written_at=written_at, cluster_version=cluster_version)
+        made = document.write(params, written_at=written_at, cluster_version=cluster_version)
     except reader.BadVmConf as e:
         raise BadFile(file, str(e)) from e
     for warning in made.warnings:

@@ -1,4 +1,4 @@
-"""Elements of an OVF that is being written, and its record of a device; see ``new_document``."""
+"""Elements of an OVF that is being written, and its record of a device; see ``document``."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -16,19 +16,18 @@ from lxml import etree
 from ovirt_he_agent.ovf import (
     document,
     engine_xml,
-    lost_parameters,
-    new_devices,
-    new_numa,
     problems,
     record,
     safe_xml,
     vmparams,
 )
-from ovirt_he_agent.ovf.new_elements import OVF, XSI, add_item, child, properties
 from ovirt_he_agent.ovf.record import RASD
 from ovirt_he_agent.ovf.value import Value
 from ovirt_he_agent.ovf.vmconf.reader import BadVmConf
 from ovirt_he_agent.ovf.vmparams_devices import BLANK_ID
+from ovirt_he_agent.ovf.writer import devices, numa
+from ovirt_he_agent.ovf.writer import lost as losses
+from ovirt_he_agent.ovf.writer.elements import OVF, XSI, add_item, child, properties
 
 VSSD = "{http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData}"
 _PREFIXES = {"ovf": OVF[1:-1], "rasd": RASD[1:-1], "vssd": VSSD[1:-1], "xsi": XSI[1:-1]}
@@ -66,7 +65,7 @@ def write(params: Mapping[str, Any], *, written_at: str, cluster_version: str | 
     except problems.BadDocument as e:
         raise BadVmConf(f"no OVF can be made of it: {e.reason}") from e
     xml = spec.engine_xml.text if spec.engine_xml else None
-    lost = lost_parameters.between(params, vmparams.of(spec, xml))
+    lost = losses.between(params, vmparams.of(spec, xml))
     return NewDocument(text=text, vm_id=vm.vm_id, warnings=(*vm.warnings, *spec.warnings, *lost))
 
 
@@ -101,7 +100,7 @@ class _Vm:
             raise BadVmConf("the VM's memory in MiB is not given", key="memSize")
         self.memory_mib = memory_mib
         self.cluster_version = cluster_version or self._cluster_version()
-        self.devices = new_devices.Devices(params.get("devices", []), self.vm_id, self.name, self.warnings)
+        self.devices = devices.Devices(params.get("devices", []), self.vm_id, self.name, self.warnings)
 
     def count(self, key: str, *, at_least: int = 0) -> int | None:
         text = self.params.get(key)
@@ -146,7 +145,7 @@ class _Vm:
                 child(content, name, text)
         self._add_os(content)
         self._add_hardware(content)
-        new_numa.add_section(content, self.params.get("guestNumaNodes", []))
+        numa.add_section(content, self.params.get("guestNumaNodes", []))
         return '<?xml version="1.0" encoding="UTF-8"?>' + etree.tostring(root, encoding="unicode")
 
     def _general(self, written_at: str) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""The devices of a vm.conf, but for its disks, as hardware items of an OVF; see ``new_document``."""
+"""The devices of a vm.conf, but for its disks, as hardware items of an OVF; see ``document``."""
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,10 +6,11 @@ from typing import Any
 
 from lxml import etree
 
-from ovirt_he_agent.ovf import new_disks, record, vmspec
-from ovirt_he_agent.ovf.new_elements import MAPS, Device, add_item, add_record, flag, is_true
+from ovirt_he_agent.ovf import record, vmspec
 from ovirt_he_agent.ovf.vmconf.reader import BadVmConf
 from ovirt_he_agent.ovf.vmparams_devices import NIC_MODELS
+from ovirt_he_agent.ovf.writer import disks as disk_elements
+from ovirt_he_agent.ovf.writer.elements import MAPS, Device, add_item, add_record, flag, is_true
 
 _MODEL_NUMBERS = {
     word: str(number)
@@ -40,7 +41,7 @@ class Devices:
         self._warnings = warnings
         known = [_cleaned(device) for device in devices]
         disks = [d for d in known if _kind(d) == "disk"]
-        self.disks = new_disks.Disks(disks, vm_name)
+        self.disks = disk_elements.Disks(disks, vm_name)
         self._nics = [d for d in known if _kind(d) == "interface"]
         self._video = [d for d in known if _kind(d) == "video"]
         self._graphics = [d for d in known if _kind(d) == "graphics"]

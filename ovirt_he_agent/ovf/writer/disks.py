@@ -1,4 +1,4 @@
-"""The disks of a vm.conf as references, ``Disk`` elements and hardware items; see ``new_document``."""
+"""The disks of a vm.conf as references, ``Disk`` elements and hardware items; see ``document``."""
 
 import uuid
 from collections.abc import Sequence
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from lxml import etree
 
 from ovirt_he_agent.ovf import record
-from ovirt_he_agent.ovf.new_elements import (
+from ovirt_he_agent.ovf.vmconf.reader import BadVmConf
+from ovirt_he_agent.ovf.vmparams_devices import BLANK_ID
+from ovirt_he_agent.ovf.writer.elements import (
     OVF,
     Device,
     add_item,
@@ -16,8 +18,6 @@ from ovirt_he_agent.ovf.new_elements import (
     flag,
     is_true,
 )
-from ovirt_he_agent.ovf.vmconf.reader import BadVmConf
-from ovirt_he_agent.ovf.vmparams_devices import BLANK_ID
 
 _INTERFACES = {
     "virtio": "VirtIO",

@@ -1,4 +1,4 @@
-"""The NUMA nodes of a vm.conf as the section of an OVF; see ``new_document``."""
+"""The NUMA nodes of a vm.conf as the section of an OVF; see ``document``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from lxml import etree
 
 from ovirt_he_agent.ovf import record
-from ovirt_he_agent.ovf.new_elements import XSI, child
 from ovirt_he_agent.ovf.vmconf.reader import BadVmConf
+from ovirt_he_agent.ovf.writer.elements import XSI, child
 
 _MAX_CPUS = 10_000
 
