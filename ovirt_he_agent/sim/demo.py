@@ -335,7 +335,9 @@ async def _first_start(host: Host, story: Story) -> None:
 
 async def _edit(host: Host, story: Story, document: bytes) -> None:
     """What a change of the VM's memory in the engine leaves in the stores."""
-    edited = document.replace(b">16384<", b">20480<").replace(b"&gt;16777216&lt;", b"&gt;20971520&lt;")
+    edited = document.replace(b"16777216", b"20971520")  # KiB, in the embedded domain
+    for element in (b"<rasd:VirtualQuantity>", b"<MinAllocatedMem>", b'"int"&gt;'):
+        edited = edited.replace(element + b"16384", element + b"20480")
     file = host.paths.root / "edited.ovf"
     file.write_bytes(edited.replace(b"<Generation>12<", b"<Generation>%d<" % EDITED_GENERATION))
     stores = [str(host.deployed.path(volume)) for volume in host.deployed.stores]
