@@ -8,7 +8,7 @@ are not plugged are not there, nor are disks that are another VM's snapshot.
 
 from typing import Any
 
-from ovirt_he_agent.ovf import vmparams_devices, vmspec
+from ovirt_he_agent.ovf import problems, safe_xml, vmparams_devices, vmspec
 
 Params = dict[str, Any]
 
@@ -18,10 +18,10 @@ MEMORY_SLOTS = 16
 SECURE_CHANNELS = "smain,sdisplay,sinputs,scursor,splayback,srecord,ssmartcard,susbredir"
 
 
-def of(spec: vmspec.VmSpec, xml: str | None = None, *, utc_offset_s: int | None = None) -> Params:
+def of(spec: vmspec.VmSpec, xml: str | None = None) -> Params:
     """The parameters of ``spec``; ``xml`` is the domain that VDSM would get.
 
-    ``utc_offset_s``: now, of the VM's time zone; without it there is no ``timeOffset``.
+    Without it there is no ``timeOffset``: an OVF names a zone, a domain its offset in seconds.
     """
     more_memory = spec.max_memory_mib is not None and spec.max_memory_mib > spec.memory_mib
     cells = [_numa_cell(cell) for cell in spec.numa_cells]
@@ -42,7 +42,7 @@ def of(spec: vmspec.VmSpec, xml: str | None = None, *, utc_offset_s: int | None 
         "emulatedMachine": spec.machine,
         "display": _display(spec),
         "numOfIoThreads": spec.iothreads or None,
-        "timeOffset": utc_offset_s,
+        "timeOffset": _time_offset(xml),
         "serial": _serial(spec),
         "bootMenuEnable": "true" if spec.boot_menu else None,
         "kernel": spec.kernel,
@@ -64,6 +64,16 @@ def of(spec: vmspec.VmSpec, xml: str | None = None, *, utc_offset_s: int | None 
 
 def _unless(value: Any, ordinary: Any) -> Any:
     return None if value == ordinary else value
+
+
+def _time_offset(xml: str | None) -> str | None:
+    if xml is None:
+        return None
+    try:
+        clock = safe_xml.parse_text(xml).find("clock")
+    except problems.BadDocument:  # of an old vm.conf; it is handed on as it is
+        return None
+    return _unless(clock.get("adjustment"), "0") if clock is not None else None
 
 
 def _display(spec: vmspec.VmSpec) -> str | None:

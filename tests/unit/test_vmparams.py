@@ -80,7 +80,10 @@ def test_switches_and_texts() -> None:
 
 def test_the_offset_of_the_time_zone_is_given_from_outside() -> None:
     spec = document.read(golden_ovf.data(golden_ovf.S02))
-    assert vmparams.of(spec, utc_offset_s=-3600)["timeOffset"] == "-3600"
+    clock = '<domain><clock offset="variable" adjustment="{}"/></domain>'
+    assert vmparams.of(spec, clock.format(-3600))["timeOffset"] == "-3600"
+    assert "timeOffset" not in vmparams.of(spec, clock.format(0))
+    assert "timeOffset" not in vmparams.of(spec, "no XML")
     assert "timeOffset" not in vmparams.of(spec)
 
 

@@ -4,13 +4,10 @@ from ovirt_he_agent.ovf import vmparams, vmspec
 from ovirt_he_agent.ovf.vmconf import writer
 
 
-def of(spec: vmspec.VmSpec, xml: str, *, utc_offset_s: int | None = None) -> str:
-    """The file of the VM ``spec``, which VDSM starts from ``xml``; the same input gives the same text.
-
-    ``utc_offset_s``: as ``vmparams.of`` takes it.
-    """
+def of(spec: vmspec.VmSpec, xml: str) -> str:
+    """The file of the VM ``spec``, which VDSM starts from ``xml``; the same input gives the same text."""
     generation = "unknown" if spec.generation is None else spec.generation
-    written = writer.write(vmparams.of(spec, xml, utc_offset_s=utc_offset_s))
+    written = writer.write(vmparams.of(spec, xml))
     return written.with_comments(
         "Made from the engine's OVF of this VM, and made again when that changes.",
         "Change the VM in the engine: what is changed here is lost, and nothing is started from it.",
