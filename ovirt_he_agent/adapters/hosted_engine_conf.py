@@ -39,6 +39,13 @@ class ConfUnreadable(NotConfigured):
 
 
 @dataclass(eq=False)
+class ConfDamaged(NotConfigured):
+    path: Path
+    reason: str
+    msg: ClassVar[str] = "{self.path}: {self.reason}; " + _AGAIN
+
+
+@dataclass(eq=False)
 class BadValue(NotConfigured):
     path: Path
     key: str
@@ -80,7 +87,7 @@ _TYPE_NUMBERS = {"nfs": 1, "nfs3": 1, "nfs4": 1, "fc": 2, "iscsi": 3, "glusterfs
 
 
 def load(path: Path) -> HostedEngineConf:
-    """Read and check hosted-engine.conf. Raises ``ConfMissing``, ``ConfUnreadable``, ``BadValue``."""
+    """Read and check hosted-engine.conf. Raises a ``NotConfigured``."""
     return _Values(path, _pairs(path)).conf()
 
 
@@ -92,9 +99,9 @@ def _pairs(path: Path) -> dict[str, str]:
     except OSError as e:
         raise ConfUnreadable(path, e.strerror or str(e)) from e
     except UnicodeDecodeError as e:
-        raise ConfUnreadable(path, f"byte {e.start} is not UTF-8 text") from e
+        raise ConfDamaged(path, f"byte {e.start} is not UTF-8 text") from e
     if not text.strip():
-        raise ConfUnreadable(path, "it is empty")
+        raise ConfDamaged(path, "it is empty")
     values = {}
     for line in text.split("\n"):
         key, equals, value = line.partition("=")
@@ -268,6 +275,8 @@ class HaConf:
             values = _pairs(self._path)
         except ConfMissing:
             return LocalMaintenance(None, f"{self._path} is missing: {_WRITE_IT}")
+        except ConfDamaged as e:
+            return LocalMaintenance(None, f"{self._path}: {e.reason}: {_WRITE_IT}")
         except ConfUnreadable as e:
             return LocalMaintenance(None, str(e))
         switches = []

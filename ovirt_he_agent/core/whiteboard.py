@@ -240,5 +240,5 @@ def _printable(text: str) -> str:
 def _shown(text: str | bytes) -> str:
     """The beginning of ``text``, quoted, for a message."""
     if isinstance(text, bytes):
-        text = text.decode("ascii", "backslashreplace")
+        text = text.decode("latin-1")  # every byte a character, which ``ascii`` shows by its number
     return ascii(text if len(text) <= 40 else text[:40] + "...")

@@ -46,6 +46,14 @@ _WHITE = b"\0 \t\r\n"
 class BadArchive(BadInput):
     """The archive does not give what was asked; whoever knows the volume names it."""
 
+    msg: ClassVar[str] = "{self.what}; {self.remedy}"
+    remedy: ClassVar[str] = ""
+
+    @property
+    def what(self) -> str:
+        """What is wrong, without what to do about it."""
+        raise NotImplementedError
+
 
 @dataclass(eq=False)
 class Damaged(BadArchive):
@@ -53,20 +61,25 @@ class Damaged(BadArchive):
 
     offset: int
     reason: str
-    msg: ClassVar[str] = (
-        "damaged at byte {self.offset}: {self.reason}; read the domain's other OVF_STORE, the engine "
-        "writes this one again within the hour"
-    )
+    remedy = "read the domain's other OVF_STORE, the engine writes this one again within the hour"
+
+    @property
+    def what(self) -> str:
+        return f"damaged at byte {self.offset}: {self.reason}"
 
 
 @dataclass(eq=False)
 class Empty(BadArchive):
     """No entry at all: never written, or emptied for an update that runs."""
 
-    msg: ClassVar[str] = (
-        "there is no archive in it; the engine fills an OVF_STORE within an hour and empties it for a "
-        "moment when it writes it: read the domain's other OVF_STORE, or try again"
+    remedy = (
+        "the engine fills an OVF_STORE within an hour and empties it for a moment when it writes it: read "
+        "the domain's other OVF_STORE, or try again"
     )
+
+    @property
+    def what(self) -> str:
+        return "there is no archive in it"
 
 
 @dataclass(eq=False)
@@ -75,10 +88,11 @@ class NoEntry(BadArchive):
 
     name: str
     entries: int
-    msg: ClassVar[str] = (
-        "none of its {self.entries} entries is {self.name}; check the VM's id, and that a disk of the VM "
-        "is on this storage domain"
-    )
+    remedy = "check the VM's id, and that a disk of the VM is on this storage domain"
+
+    @property
+    def what(self) -> str:
+        return f"none of its {self.entries} entries is {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

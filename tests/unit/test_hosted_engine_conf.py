@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovirt_he_agent.adapters import hosted_engine_conf
-from ovirt_he_agent.adapters.hosted_engine_conf import BadValue, ConfMissing, ConfUnreadable, HaConf
+from ovirt_he_agent.adapters.hosted_engine_conf import (
+    BadValue,
+    ConfDamaged,
+    ConfMissing,
+    ConfUnreadable,
+    HaConf,
+)
 from ovirt_he_agent.agent import ports
 from ovirt_he_agent.errors import NotConfigured
 
@@ -141,9 +147,9 @@ def test_a_missing_file_says_how_to_deploy(path: Path) -> None:
         (b"host_id=1\nfqdn=\xff\n", "byte 15 is not UTF-8 text"),
     ],
 )
-def test_a_file_that_is_no_text_is_unreadable(path: Path, content: bytes, why: str) -> None:
+def test_a_file_that_is_no_text_has_to_be_written_again(path: Path, content: bytes, why: str) -> None:
     path.write_bytes(content)
-    with pytest.raises(ConfUnreadable, match=why):
+    with pytest.raises(ConfDamaged, match=f"{why}; deploy this host"):
         hosted_engine_conf.load(path)
 
 

@@ -13,16 +13,12 @@ class StoreError(Retryable):
 
     path: Path
     reason: str
-    msg: ClassVar[str] = "{self.path}: {self.reason}"
+    remedy: str
+    msg: ClassVar[str] = "{self.path}: {self.reason}; {self.remedy}"
 
 
 class StoreUnreadable(StoreError):
     """The storage, or its permissions."""
-
-    msg = (
-        "{self.path}: cannot be read: {self.reason}; check that the storage domain is connected and that "
-        "this user may read it (vdsm)"
-    )
 
 
 class StoreEmpty(StoreError):
@@ -90,7 +86,9 @@ class NoGoodStore(Retryable):
     vm_id: str
     candidates: tuple[Candidate, ...]
     msg: ClassVar[str] = (
-        "no OVF_STORE of storage domain {self.domain_id} gives the OVF of VM {self.vm_id}: {self.verdicts}"
+        "no OVF_STORE of storage domain {self.domain_id} gives the OVF of VM {self.vm_id}: {self.verdicts}; "
+        "a running engine writes them again within the hour; `ovirt-he-agent ovf history` shows what is kept "
+        "here"
     )
 
     @property

@@ -7,6 +7,8 @@ from ovirt_he_agent import directio
 from ovirt_he_agent.adapters.ovfstore import failures
 from ovirt_he_agent.ovf import archive, stored
 
+_CHECK_STORAGE = "check that the storage domain is connected and that this user may read it (vdsm)"
+
 OpenVolume = Callable[[Path], directio.DirectFile]
 
 
@@ -27,13 +29,13 @@ def read(
                 lambda offset, length: volume.view(length, offset), volume.size(), vm_id, size_bytes
             )
     except OSError as e:
-        raise failures.StoreUnreadable(path, e.strerror or str(e)) from e
+        raise failures.StoreUnreadable(path, f"cannot be read: {e.strerror or e}", _CHECK_STORAGE) from e
     except archive.Empty as e:
-        raise failures.StoreEmpty(path, str(e)) from e
+        raise failures.StoreEmpty(path, e.what, e.remedy) from e
     except archive.NoEntry as e:
-        raise failures.EntryMissing(path, str(e)) from e
+        raise failures.EntryMissing(path, e.what, e.remedy) from e
     except archive.Damaged as e:
-        raise failures.StoreDamaged(path, str(e)) from e
+        raise failures.StoreDamaged(path, e.what, e.remedy) from e
 
 
 def fingerprint(path: Path, *, open_volume: OpenVolume = directio.DirectFile) -> stored.Fingerprint:

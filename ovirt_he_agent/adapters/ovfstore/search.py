@@ -226,7 +226,7 @@ class OvfStore:
                 raise
             except Retryable as e:
                 broken.append(e)
-                verdicts.append(store.candidate(str(e)))
+                verdicts.append(store.candidate(e.reason if isinstance(e, failures.StoreError) else str(e)))
         if not good:
             raise (
                 broken[0]
