@@ -101,9 +101,9 @@ def _look(
             if entry.name == name and found.data is not None:
                 data, generation = found.data, document.identify(found.data).generation
     except archive.BadArchive as e:
-        damage, end = str(e), 0
+        damage, end = e.what, 0
     except problems.BadDocument as e:
-        damage, end = f"entry {name!r}: {e}", 0
+        damage, end = f"entry {name!r}: {e.reason}", 0
     sha256 = store_change.copy_of(first_block)
     if damage is None and copy.exists_any(copies):
         sha256 = hashlib.sha256(volume.view(end, 0)).hexdigest()
