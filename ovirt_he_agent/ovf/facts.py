@@ -85,8 +85,7 @@ def _engine_xml(embedded: vmspec.EngineXml | None, vm_id: str) -> dict[str, Any]
     leases = embedded.leases if embedded else ()
     vm_lease = next((lease for lease in leases if lease.key == vm_id), None)
     volume_leases = sorted(
-        ({"key": lease.key, "lockspace": lease.lockspace} for lease in leases if lease.key != vm_id),
-        key=lambda lease: (lease["key"], lease["lockspace"]),
+        (lease for lease in leases if lease.key != vm_id), key=lambda lease: (lease.key, lease.lockspace)
     )
     return {
         "has_engine_xml": embedded is not None,
@@ -94,10 +93,12 @@ def _engine_xml(embedded: vmspec.EngineXml | None, vm_id: str) -> dict[str, Any]
         "engine_xml_uuid": embedded.uuid if embedded else None,
         "engine_xml_usable": embedded.usable if embedded else False,
         "engine_xml_exclusive_disks": list(embedded.exclusive_volume_ids) if embedded else [],
-        "engine_xml_volume_leases": volume_leases,
+        "engine_xml_volume_leases": [
+            {"key": lease.key or None, "lockspace": lease.lockspace or None} for lease in volume_leases
+        ],
         "engine_xml_vm_lease": {
             "key": vm_lease.key,
-            "lockspace": vm_lease.lockspace,
+            "lockspace": vm_lease.lockspace or None,
             "path": vm_lease.path,
             "offset": vm_lease.offset_bytes,
         }

@@ -99,6 +99,13 @@ def test_vm_lease_is_shown_apart_and_has_to_be_free_too() -> None:
     assert len(domainxml.define(document.read(data), host_facts.UNKNOWN).leases) == 2
 
 
+def test_lease_without_a_lockspace_is_shown_with_none_and_protects_nothing() -> None:
+    data = embedded(S02, replacing(f"<lockspace>{DOMAIN}</lockspace>", "<lockspace></lockspace>"))
+    shown = facts.of(document.read(data))
+    assert shown["engine_xml_volume_leases"] == [{"key": VOLUME, "lockspace": None}]
+    assert shown["legacy_path_must_add"] == ["volume lease"]
+
+
 def test_declared_encoding_of_the_embedded_text_does_not_matter() -> None:
     data = embedded(S02, replacing('encoding="UTF-8"', 'encoding="UTF-16"'))
     assert engine_xml(data).usable
