@@ -107,7 +107,7 @@ def _volumes(
         item.what = f"disk item {named(item.text(RASD + 'Caption'))} ({named(volume_id)})"
         disk = elements.get(volume_id or "")
         if disk is None or volume_id is None:
-            if (item.text(RASD + "ResourceType") or "").strip() == "17":
+            if (item.text(RASD + "ResourceType") or "").strip() == "17" or item.text(RASD + "HostResource"):
                 raise problems.BadDocument(
                     f"{item.what}: there is no Disk element with this diskId, so its interface and format "
                     "are unknown"

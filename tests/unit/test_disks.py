@@ -105,6 +105,21 @@ def test_item_without_a_disk_element_is_refused() -> None:
     refused(altered(S06, (disk_element(LEAF), "")), LEAF, "no Disk element")
 
 
+@pytest.mark.parametrize("resource_type", ["", "<rasd:ResourceType>0</rasd:ResourceType>"])
+def test_item_that_names_an_image_is_a_disk_by_its_record_too(resource_type: str) -> None:
+    known_by_record = ("<rasd:ResourceType>17</rasd:ResourceType>", resource_type)
+    leaf_item = disk_item(LEAF).replace(*known_by_record)
+    assert (
+        document.read(altered(S06, (disk_item(LEAF), leaf_item))).disks
+        == document.read(golden_ovf.data(S06)).disks
+    )
+    refused(
+        altered(S06, (disk_item(LEAF), leaf_item), (disk_element(LEAF), "")),
+        LEAF,
+        "no Disk element",
+    )
+
+
 def test_disk_element_without_an_item_is_left_out_with_a_warning() -> None:
     extra = disk_element(LEAF).replace(LEAF, MIDDLE)
     spec = document.read(altered(S06, (disk_element(LEAF), disk_element(LEAF) + extra)))
