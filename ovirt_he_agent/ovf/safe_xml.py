@@ -65,7 +65,11 @@ def parse(data: bytes) -> etree._Element:
     if len(data) > MAX_BYTES:
         raise problems.Hostile(f"the document is larger than {MAX_BYTES >> 20} MiB")
     if is_utf_16:
-        return _tree(_decode(data, "UTF-16", "utf-16").encode(), _text_parser, MAX_MARKUP)
+        text = _decode(data, "UTF-16", "utf-16").encode()
+        declared = _declaration().match(text)
+        if declared and not declared[1].lower().startswith(b"utf-16"):
+            raise problems.Damaged(f"it declares the encoding {declared[1].decode('ascii')} but is in UTF-16")
+        return _tree(text, _text_parser, MAX_MARKUP)
     _check_encoding(data)
     return _tree(data, _bytes_parser, MAX_MARKUP)
 

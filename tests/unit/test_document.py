@@ -182,6 +182,7 @@ def test_other_encodings_are_read_or_named() -> None:
     assert document.read(b"\xef\xbb\xbf" + text.encode()).description == "Grüße"
     refused(text.encode("latin-1"), "UTF-8")
     refused(text.replace("UTF-8", "UTF-16").encode(), "UTF-16")
+    refused(text.encode("utf-16"), "declares the encoding UTF-8 but is in UTF-16")
     refused(text.replace("UTF-8", "punycode").encode(), "punycode")
 
 
