@@ -100,7 +100,7 @@ class Devices:
         found = self.first("rng")
         if found is None:
             return None
-        spec = _spec_record(found, "random number generator")
+        spec = _spec_record(found, "rng device")
         if spec.word("source") is None:
             spec.warn("source is not given; taken as urandom")
             return vmspec.RngSource.URANDOM

@@ -178,6 +178,7 @@ def test_rng_source(spec_params: str, source: str | None, warns: bool) -> None:
     spec = read(with_items(S06, record("rng", "virtio", spec_params)))
     assert spec.rng == source
     assert bool(spec.warnings) is warns
+    assert all("rng" in warning and "source" in warning for warning in spec.warnings)
 
 
 @pytest.mark.parametrize(
