@@ -391,7 +391,7 @@ def _engine_xml(
     warnings: problems.Warnings,
 ) -> vmspec.EngineXml | None:
     text = vm.text("EngineXml")
-    if text is None or not text.strip():
+    if text is None:
         return None
     plugged = [disk for disk in all_disks if isinstance(disk, vmspec.ImageDisk) and disk.plugged]
     return engine_xml.examine(text, vm_id, plugged, warnings)

@@ -205,12 +205,19 @@ def test_without_an_embedded_domain_one_is_generated(name: str) -> None:
     generated_because(golden_ovf.data(name), "no EngineXml")
 
 
+def with_embedded_text(text: bytes) -> bytes:
+    return re.sub(b"<EngineXml>.*</EngineXml>", b"<EngineXml>%s</EngineXml>" % text, golden_ovf.data(S02))
+
+
 def test_empty_element_is_no_embedded_domain() -> None:
-    for text in ("", " \n"):
-        data = re.sub(
-            b"<EngineXml>.*</EngineXml>", b"<EngineXml>%s</EngineXml>" % text.encode(), golden_ovf.data(S02)
-        )
-        assert document.read(data).engine_xml is None
+    assert document.read(with_embedded_text(b"")).engine_xml is None
+
+
+def test_white_space_is_a_text_that_is_no_domain() -> None:
+    data = with_embedded_text(b" \n")
+    assert engine_xml(data).well_formed is False
+    assert any("EngineXml" in warning for warning in document.read(data).warnings)
+    generated_because(data, "not well formed")
 
 
 # Values
