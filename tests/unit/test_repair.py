@@ -151,6 +151,22 @@ def test_lease_that_vdsm_would_stumble_over_gets_its_placeholders() -> None:
     assert canonical(made.xml) == canonical(defined(S02).xml)
 
 
+@pytest.mark.parametrize("place", ['offset="1048576" path="/old"', 'offset="77" path="LEASE-PATH:x:y"'])
+def test_lease_of_a_disk_is_where_vdsm_finds_it_and_not_where_it_once_was(place: str) -> None:
+    made = defined(S02, lambda xml: re.sub('(<target) offset="LEASE[^>]*', rf"\1 {place}", xml))
+    assert canonical(made.xml) == canonical(defined(S02).xml)
+
+
+def test_snapshot_that_was_attached_for_a_while_is_never_opened_as_a_disk() -> None:
+    as_snapshot = ("(HostResource>fb0e6a33.*?<Alias></Alias>)", rf"\1<SnapshotId>{OTHER}</SnapshotId>")
+    data_with_snapshot = re.sub(*as_snapshot, embedded(S05, unchanged).decode(), count=1, flags=re.DOTALL)
+    made = domainxml.define(document.read(data_with_snapshot.encode()), HERE)
+    assert made.made is Made.GENERATED
+    assert "snapshot that was attached" in (made.reason or "")
+    assert len(made.volumes) == len(made.leases) == 1
+    assert "1787b901-50f2" not in made.xml
+
+
 def test_shareable_disk_gets_no_lease() -> None:
     def one_lease(xml: str) -> str:
         return re.sub("<lease><key>1787b901-.*?</lease>", "", xml)
@@ -222,7 +238,12 @@ def test_vm_lease_that_nobody_can_place_is_a_warning() -> None:
         ('type="int">16384', 'type="int">much', "minGuaranteedMemoryMb"),
         ('<target dev="vda"', "<target", "no target name"),
         ('dev="vda" bus="virtio"', 'dev="vda" bus="scsi"', "on bus scsi"),
+        ('dev="vda" bus="virtio"', 'dev="vda" bus="usb"', "on bus usb"),
+        ('dev="vda" bus="virtio"', 'dev="vda"', "VDSM would rename it"),
         ('<driver name="qemu" io="threads".*?</driver>', "", "no driver"),
+        ('type="raw" error_policy="stop"', 'type="qcow2" error_policy="stop"', "the OVF says that it is raw"),
+        ('<target dev="vda"', '<shareable/><target dev="vda"', "is shareable"),
+        (">exclusive<", ">transient<", "is transient"),
         ('<source file="/rhev.*?</source>', "", "no source"),
         ('<disk snapshot="no" type="file"', '<disk snapshot="no"', "no type"),
         ('devtype="disk" name="vda"', 'devtype="disk" name="vdb"', "not identified by the metadata"),
