@@ -112,6 +112,8 @@ class _Protection:
         vm_id, known = self._spec.vm_id, self._host.vm_lease
         found = [lease for (key, _), lease in self._leases.items() if key == vm_id]
         domain_id = self._spec.lease_domain_id
+        if known is not None and (known.key, known.lockspace) != (vm_id, domain_id):
+            known = None  # safety: another lease's place protects nothing
         if known is not None and domain_id is not None and known.path and known.offset_bytes is not None:
             place = (known.path, str(known.offset_bytes))
             lease = self._leases.get((vm_id, domain_id))

@@ -204,6 +204,13 @@ def test_vm_lease_of_another_place_is_corrected() -> None:
     assert [lease for lease in made.leases if lease.key == S02_VM] == [vm_lease("/xleases", 3145728)]
 
 
+def test_place_of_another_vm_lease_is_not_taken() -> None:
+    elsewhere = vm_lease("/xleases", 3145728).but(lockspace=OTHER)
+    made = defined(S02, unchanged, HERE.but(vm_lease=elsewhere), WANTED)
+    assert [lease.key for lease in made.leases] == [VOLUME]
+    assert "the VM lease" in made.warnings[0]
+
+
 def test_vm_lease_stays_as_it_is_where_vdsm_did_not_tell() -> None:
     made = defined(S02, lease_element('path="/old" offset="1"'), HERE, WANTED)
     assert (made.made, made.warnings) == (Made.AS_IS, ())
@@ -344,6 +351,11 @@ def test_nic_goes_to_this_hosts_bridge_of_the_same_network() -> None:
     made = defined(S02, host=HERE.but(bridges={"ovirtmgmt": "br0"}))
     assert '<source bridge="br0"/>' in made.xml
     assert "bridge br0" in (made.reason or "")
+
+
+def test_nic_goes_to_the_bridge_of_its_network_though_the_host_has_the_named_one_too() -> None:
+    made = defined(S02, host=HERE.but(bridges={"ovirtmgmt": "br0", "storage": "ovirtmgmt"}))
+    assert '<source bridge="br0"/>' in made.xml
 
 
 def test_nic_that_is_connected_to_nothing_needs_no_bridge() -> None:
