@@ -5,7 +5,7 @@ several items of one image, in no useful order; what runs is the leaf, the
 volume that is nobody's parent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from lxml import etree
 
@@ -54,11 +54,13 @@ def read(
     elements = _disk_elements(section, namespace, warnings)
     by_item = {item.instance_id(): item for _, item in items}
     chains: dict[str, list[_Volume]] = {}
+    parent_ids: set[str | None] = set()
     image_of: dict[str, str] = {}
     for volume in _volumes(items, elements):
         if volume.volume_id in image_of:
             raise problems.BadDocument(f"two disk items have the volume {named(volume.volume_id)}")
         image_of[volume.volume_id] = volume.image_id
+        parent_ids.add(volume.parent_id)
         chains.setdefault(volume.image_id, []).append(volume)
     disks: list[vmspec.ImageDisk | vmspec.LunDisk] = []
     for disk_id, disk in elements.items():
@@ -67,7 +69,7 @@ def read(
         elif disk_id not in image_of:
             disk.warn("no disk item in the hardware section names this volume; it is left out")
         elif chain := chains.pop(image_of[disk_id], None):
-            disks.append(_image(chain))
+            disks.append(_image(chain, parent_ids))
     return tuple(disks)
 
 
@@ -151,11 +153,14 @@ def _lun(disk_id: str, disk: Record, item: Record | None) -> vmspec.LunDisk:
     )
 
 
-def _leaf_and_rest(chain: list[_Volume]) -> tuple[_Volume, list[_Volume]]:
-    """The leaf, and the volumes below it with the base first."""
+def _leaf_and_rest(chain: list[_Volume], parent_ids: Collection[str | None]) -> tuple[_Volume, list[_Volume]]:
+    """The leaf, and the volumes below it with the base first.
+
+    safety: ``parent_ids`` are those of the whole document. A volume that another image's
+    volume builds on must not run either: what it writes would destroy that one.
+    """
     by_id = {volume.volume_id: volume for volume in chain}
-    parents = {volume.parent_id for volume in chain}
-    leaves = [volume for volume in chain if volume.volume_id not in parents]
+    leaves = [volume for volume in chain if volume.volume_id not in parent_ids]
     image_id = chain[0].image_id
     if len(leaves) != 1:
         raise problems.BadDocument(
@@ -172,8 +177,8 @@ def _leaf_and_rest(chain: list[_Volume]) -> tuple[_Volume, list[_Volume]]:
     return leaves[0], rest[::-1]
 
 
-def _image(chain: list[_Volume]) -> vmspec.ImageDisk:
-    leaf, rest = _leaf_and_rest(chain)
+def _image(chain: list[_Volume], parent_ids: Collection[str | None]) -> vmspec.ImageDisk:
+    leaf, rest = _leaf_and_rest(chain, parent_ids)
     item, disk = leaf.item, leaf.disk
     domain_ids = tuple(child.text for child in leaf.element.iterchildren(RASD + "StorageId") if child.text)
     if not domain_ids:

@@ -100,6 +100,7 @@ def _definition(
                 exclusive=not disk.shareable,
             )
             for disk in spec.plugged_images
+            if disk.snapshot_id is None  # no definition has it
         ),
         leases=leases,
         memory_mib=spec.memory_mib,

@@ -229,9 +229,9 @@ TABLE: Mapping[str, tuple[_Row, ...]] = {
         ("id", "4.4.2", "", "", FORMAT),
         ("Index", "4.4.2", "guestNumaNodes", "cpu/numa/cell/@id", ""),
         ("cpuIdList", "4.4.2", "guestNumaNodes", "cpu/numa/cell/@cpus", ""),
-        ("vdsNumaNodeList", "4.4.2", "numaTune", "", "nodes of another host; not for the hosted engine"),
+        ("vdsNumaNodeList", "4.4.2", "numaTune", "numatune/memnode/@nodeset", "not for the hosted engine"),
         ("MemTotal", "4.4.2", "guestNumaNodes", "cpu/numa/cell/@memory", "MiB"),
-        ("NumaTuneMode", "4.4.4", "numaTune", "", "goes with vdsNumaNodeList"),
+        ("NumaTuneMode", "4.4.4", "numaTune", "numatune/memnode/@mode", "goes with vdsNumaNodeList"),
     ),
     "any item": (
         ("rasd:Caption", "3.1", "", "", CAPTION),
@@ -256,7 +256,13 @@ TABLE: Mapping[str, tuple[_Row, ...]] = {
         ),
         ("rasd:cpu_per_socket", "3.1", "smpCoresPerSocket", "cpu/topology/@cores", ""),
         ("rasd:threads_per_cpu", "3.6.2", "smpThreadsPerCore", "cpu/topology/@threads", ""),
-        ("rasd:max_num_of_vcpus", "4.0.4", "maxVCpus", "vcpu", "made a multiple of cores times threads"),
+        (
+            "rasd:max_num_of_vcpus",
+            "4.0.4",
+            "maxVCpus",
+            "vcpu",
+            "made a multiple of cores times threads; at most 240 on x86",
+        ),
         ("rasd:VirtualQuantity", "4.2", "", "", REPEATED + ": the product of the three"),
     ),
     "memory item": (

@@ -115,13 +115,15 @@ class _Adaption:
             self._warnings.add(f"the VM starts without {nic.what}: {_lack(nic)}")
 
     def _connect(self, nic: embedded.Nic, bridge: str) -> bool:
-        """False: the host has neither the bridge nor another one for the engine's network of this NIC."""
+        """False: the host has neither a bridge for the engine's network of this NIC nor the one it names."""
         bridges = self._host.bridges
-        if bridges is None or bridge in bridges.values():
+        if bridges is None:
             return True
         name = self._networks.get(nic.mac)
         if name is None or name not in bridges:
-            return False
+            return bridge in bridges.values()
+        if bridges[name] == bridge:
+            return True
         assert nic.source is not None
         nic.source.set("bridge", bridges[name])
         self._repairs.add(f"{nic.what} is on bridge {bridges[name]}, this host's of network {named(name)}")

@@ -102,7 +102,8 @@ class _Protection:
         if lease is None:
             self._add_lease(image.volume_id, image.domain_id, path, offset)
             self._repairs.add(f"{of} gets a lease on storage domain {named(image.domain_id)}")
-        elif self._place(lease) is None:
+        elif not _is_for_vdsm(self._place(lease)):
+            # safety: a place that VDSM leaves as it is may be another volume's by now
             self._set_place(lease, path, offset)
             self._repairs.add(f"the lease of {of} gets a place for VDSM to fill in")
 
@@ -111,6 +112,8 @@ class _Protection:
         vm_id, known = self._spec.vm_id, self._host.vm_lease
         found = [lease for (key, _), lease in self._leases.items() if key == vm_id]
         domain_id = self._spec.lease_domain_id
+        if known is not None and (known.key, known.lockspace) != (vm_id, domain_id):
+            known = None  # safety: another lease's place protects nothing
         if known is not None and domain_id is not None and known.path and known.offset_bytes is not None:
             place = (known.path, str(known.offset_bytes))
             lease = self._leases.get((vm_id, domain_id))
@@ -155,6 +158,11 @@ class _Protection:
         etree.SubElement(lease, "key").text = key
         etree.SubElement(lease, "lockspace").text = lockspace
         self._set_place(lease, path, offset)
+
+
+def _is_for_vdsm(place: tuple[str, str] | None) -> bool:
+    """Whether VDSM replaces it with the place of the volume that it has prepared."""
+    return place is not None and place[0].startswith("LEASE-PATH") and place[1].startswith("LEASE-OFFSET")
 
 
 def _vm_lease_not_taken(domain_id: str | None) -> str:

@@ -16,7 +16,10 @@ from ovirt_he_agent.ovf import embedded, engine_xml, record, vmspec
 from ovirt_he_agent.ovf.problems import named
 
 _PREFIXES = {"ide": "hd", "scsi": "sd", "virtio": "vd", "fdc": "fd", "sata": "sd"}
+_OTHER_PREFIX = "hd"
+"""VDSM's for every other bus."""
 _SHARED_WORDS = ("true", "false", "none", "exclusive", "shared", "transient")
+_DRIVERS = {vmspec.VolumeFormat.RAW: "raw", vmspec.VolumeFormat.COW: "qcow2"}
 _SMBIOS = ("product", "version", "serial")
 _KIB = (None, "KiB", "k")
 
@@ -71,8 +74,8 @@ def _of_elements(disks: Sequence[embedded.Disk]) -> Iterable[str]:
     for disk in disks:
         if disk.dev is None:
             yield "a disk has no target name"
-        elif _PREFIXES.get(disk.bus or "", disk.dev[:2]) != disk.dev[:2]:
-            yield f"{disk.what} is on bus {disk.bus}: VDSM would rename it and then skip it"
+        elif _PREFIXES.get(disk.bus or "", _OTHER_PREFIX) != disk.dev[:2]:
+            yield f"{disk.what} is on bus {named(disk.bus)}: VDSM would rename it and then skip it"
         for name in ("driver", "source"):
             if disk.element.find(name) is None:
                 yield f"{disk.what} has no {name}"
@@ -84,6 +87,9 @@ def _of_elements(disks: Sequence[embedded.Disk]) -> Iterable[str]:
             word = (engine_xml.leaf(metadata, "shared") or "false").lower()
             if word not in _SHARED_WORDS:
                 yield f"{disk.what} is shared {record.shown(word)}, a word that VDSM does not know"
+            elif word == "transient":
+                # safety: marked exclusive instead, it would write into a volume that others build on
+                yield f"{disk.what} is transient: it is a snapshot that was attached for a while"
     for dev, count in Counter(disk.dev for disk in disks if disk.dev).items():
         if count > 1:
             yield f"{count} disks are called {dev}"
@@ -103,6 +109,8 @@ def _of_identity(spec: vmspec.VmSpec, disks: Sequence[embedded.Disk]) -> Iterabl
             found[ids] += 1
             if ids not in images:
                 yield f"{disk.what} is volume {disk.volume_id}, which the OVF does not start the VM with"
+            else:
+                yield from _of_image(disk, images[ids])
         elif disk.lun_id is not None:
             found_luns[disk.lun_id] += 1
             if disk.lun_id not in luns:
@@ -117,6 +125,19 @@ def _of_identity(spec: vmspec.VmSpec, disks: Sequence[embedded.Disk]) -> Iterabl
     for lun_id in sorted(luns):
         if found_luns[lun_id] != 1:
             yield f"LUN {lun_id} is in it {_times(found_luns[lun_id])}"
+
+
+def _of_image(disk: embedded.Disk, image: vmspec.ImageDisk) -> Iterable[str]:
+    """safety: VDSM believes the format that is written, and a guest that sees a qcow2 as raw destroys it."""
+    driver = disk.element.find("driver")
+    written = driver.get("type") if driver is not None else None
+    right = _DRIVERS.get(image.format)
+    if right is not None and written != right:
+        yield f"{disk.what} is read as {named(written) or 'nothing'}, and the OVF says that it is {right}"
+    if image.snapshot_id is not None:
+        yield f"{disk.what} is a snapshot that was attached for a while"
+    if disk.element.find("shareable") is not None and not image.shareable:
+        yield f"{disk.what} is shareable, and the OVF says that it is not"
 
 
 def _times(count: int) -> str:

@@ -80,6 +80,12 @@ def test_circle_of_parents_is_refused() -> None:
     refused(altered(S06, (base, base.replace(f"Parent>{ZERO}", f"Parent>{LEAF}"))), IMAGE, "0 volumes")
 
 
+def test_volume_that_another_image_builds_on_never_runs() -> None:
+    leaf = disk_item(LEAF)
+    data = altered(S06, (leaf, leaf.replace(f"HostResource>{IMAGE}/", f"HostResource>{MIDDLE}/")))
+    refused(data, IMAGE, "nobody's parent")
+
+
 def test_volume_apart_from_the_chain_is_refused() -> None:
     # the middle volume and the base are each other's parents, the leaf stands alone
     text = with_middle_volume().decode()

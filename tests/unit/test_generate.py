@@ -139,6 +139,13 @@ def test_most_vcpus_fill_whole_sockets(written: int | None, most: int) -> None:
     assert made.says("most vcpus") == (written not in (None, 0, most))
 
 
+def test_most_vcpus_are_no_more_than_every_machine_has() -> None:
+    made = domain(ORDINARY, max_vcpus=256)
+    assert (made.text("vcpu"), made.one("cpu/topology")["sockets"]) == ("240", "30")
+    assert made.says("most vcpus", "240", "256")
+    assert domain(ORDINARY, max_vcpus=256, os="rhel_9_ppc64", machine=None).text("vcpu") == "256"
+
+
 EXACT, PASSED_THROUGH = {"match": "exact"}, {"mode": "host-passthrough"}
 SKYLAKE = "Skylake-Server,+md-clear,-hle"
 
@@ -237,6 +244,13 @@ def test_cells_that_do_not_add_up_are_one() -> None:
     made = domain(ENGINE, numa_cells=cells((2048, (0, 1)), (4096, (1, 2))))
     assert len(made.all("cpu/numa/cell")) == 1
     assert made.says("NUMA nodes", "left out")
+    assert made.says("pinning to NUMA nodes")
+
+
+def test_cells_that_are_left_out_are_not_pinned_although_there_is_one_for_hot_plug() -> None:
+    made = domain(ORDINARY, numa_cells=cells((2048, (0, 1)), (4096, (1, 2))))
+    assert len(made.all("cpu/numa/cell")) == 1  # libvirt refuses a pinned cell that is not there
+    assert made.all("numatune") == []
     assert made.says("pinning to NUMA nodes")
 
 

@@ -152,6 +152,13 @@ def test_watchdog_tpm_and_sound() -> None:
     assert made.one("devices/sound") == {"model": "ich9"}
     assert domain(Q35, watchdog={"model": "lassie"}).says("lassie")
     assert domain(Q35, watchdog={"action": "bark"}).says("bark")
+
+
+def test_watchdog_is_one_that_the_machine_has() -> None:
+    mainframe = Q35.but(os="rhel_9_s390x", machine=None)
+    assert domain(mainframe, watchdog={"model": "i6300esb"}).says("watchdog", "i6300esb", "left out")
+    assert domain(mainframe, watchdog={"model": "diag288"}).one("devices/watchdog")["model"] == "diag288"
+    assert domain(Q35, watchdog={"model": "diag288"}).all("devices/watchdog") == []
     assert domain(Q35, os="rhel_8x64_ppc64", disks=(image(),)).one("devices/tpm")["model"] == "tpm-spapr"
 
 

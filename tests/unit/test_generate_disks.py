@@ -196,3 +196,10 @@ def test_one_order_of_two_devices_is_counted_anew() -> None:
     made = domain(with_disks(image(boot_order=2), image(1, boot_order=2)).but(nics=nic(ENGINE, boot_order=1)))
     assert [device.get("boot", "order") for device in (*made.nics(), *made.disks())] == ["1", "2", "3"]
     assert made.says("boot order")
+
+
+def test_disk_goes_before_the_nic_and_the_cdrom_of_the_same_order() -> None:
+    cdrom = tuple(d.but(boot_order=1) if d.kind == "cdrom" else d for d in ENGINE.devices)
+    made = domain(with_disks(image(boot_order=1)).but(nics=nic(ENGINE, boot_order=1), devices=cdrom))
+    drives = (*made.disks(), *made.nics(), made.device("disk[@device='cdrom']"))
+    assert [device.get("boot", "order") for device in drives] == ["1", "2", "3"]

@@ -26,6 +26,12 @@ def test_nic_is_complete() -> None:
     assert made.says("vNIC profile", "NIC vnet0")
 
 
+def test_mac_is_written_as_libvirt_gives_it_back() -> None:
+    made = domain(ENGINE, nics=nic(ENGINE, mac="56:6F:1C:00:00:0A"))
+    assert made.nics()[0].get("mac", "address") == "56:6f:1c:00:00:0a"
+    assert made.root.find(f".//{generated.OVIRT_VM}device[@mac_address='56:6f:1c:00:00:0a']") is not None
+
+
 def test_network_is_the_hosts_bridge() -> None:
     made = domain(Q35)
     assert [card.get("source", "bridge") for card in made.nics()] == ["ovirtmgmt", "on5f3c1a77e9b2"]

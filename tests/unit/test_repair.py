@@ -151,6 +151,22 @@ def test_lease_that_vdsm_would_stumble_over_gets_its_placeholders() -> None:
     assert canonical(made.xml) == canonical(defined(S02).xml)
 
 
+@pytest.mark.parametrize("place", ['offset="1048576" path="/old"', 'offset="77" path="LEASE-PATH:x:y"'])
+def test_lease_of_a_disk_is_where_vdsm_finds_it_and_not_where_it_once_was(place: str) -> None:
+    made = defined(S02, lambda xml: re.sub('(<target) offset="LEASE[^>]*', rf"\1 {place}", xml))
+    assert canonical(made.xml) == canonical(defined(S02).xml)
+
+
+def test_snapshot_that_was_attached_for_a_while_is_never_opened_as_a_disk() -> None:
+    as_snapshot = ("(HostResource>fb0e6a33.*?<Alias></Alias>)", rf"\1<SnapshotId>{OTHER}</SnapshotId>")
+    data_with_snapshot = re.sub(*as_snapshot, embedded(S05, unchanged).decode(), count=1, flags=re.DOTALL)
+    made = domainxml.define(document.read(data_with_snapshot.encode()), HERE)
+    assert made.made is Made.GENERATED
+    assert "snapshot that was attached" in (made.reason or "")
+    assert len(made.volumes) == len(made.leases) == 1
+    assert "1787b901-50f2" not in made.xml
+
+
 def test_shareable_disk_gets_no_lease() -> None:
     def one_lease(xml: str) -> str:
         return re.sub("<lease><key>1787b901-.*?</lease>", "", xml)
@@ -188,6 +204,13 @@ def test_vm_lease_of_another_place_is_corrected() -> None:
     assert [lease for lease in made.leases if lease.key == S02_VM] == [vm_lease("/xleases", 3145728)]
 
 
+def test_place_of_another_vm_lease_is_not_taken() -> None:
+    elsewhere = vm_lease("/xleases", 3145728).but(lockspace=OTHER)
+    made = defined(S02, unchanged, HERE.but(vm_lease=elsewhere), WANTED)
+    assert [lease.key for lease in made.leases] == [VOLUME]
+    assert "the VM lease" in made.warnings[0]
+
+
 def test_vm_lease_stays_as_it_is_where_vdsm_did_not_tell() -> None:
     made = defined(S02, lease_element('path="/old" offset="1"'), HERE, WANTED)
     assert (made.made, made.warnings) == (Made.AS_IS, ())
@@ -222,7 +245,12 @@ def test_vm_lease_that_nobody_can_place_is_a_warning() -> None:
         ('type="int">16384', 'type="int">much', "minGuaranteedMemoryMb"),
         ('<target dev="vda"', "<target", "no target name"),
         ('dev="vda" bus="virtio"', 'dev="vda" bus="scsi"', "on bus scsi"),
+        ('dev="vda" bus="virtio"', 'dev="vda" bus="usb"', "on bus usb"),
+        ('dev="vda" bus="virtio"', 'dev="vda"', "VDSM would rename it"),
         ('<driver name="qemu" io="threads".*?</driver>', "", "no driver"),
+        ('type="raw" error_policy="stop"', 'type="qcow2" error_policy="stop"', "the OVF says that it is raw"),
+        ('<target dev="vda"', '<shareable/><target dev="vda"', "is shareable"),
+        (">exclusive<", ">transient<", "is transient"),
         ('<source file="/rhev.*?</source>', "", "no source"),
         ('<disk snapshot="no" type="file"', '<disk snapshot="no"', "no type"),
         ('devtype="disk" name="vda"', 'devtype="disk" name="vdb"', "not identified by the metadata"),
@@ -323,6 +351,11 @@ def test_nic_goes_to_this_hosts_bridge_of_the_same_network() -> None:
     made = defined(S02, host=HERE.but(bridges={"ovirtmgmt": "br0"}))
     assert '<source bridge="br0"/>' in made.xml
     assert "bridge br0" in (made.reason or "")
+
+
+def test_nic_goes_to_the_bridge_of_its_network_though_the_host_has_the_named_one_too() -> None:
+    made = defined(S02, host=HERE.but(bridges={"ovirtmgmt": "br0", "storage": "ovirtmgmt"}))
+    assert '<source bridge="br0"/>' in made.xml
 
 
 def test_nic_that_is_connected_to_nothing_needs_no_bridge() -> None:

@@ -98,7 +98,7 @@ class Controllers:
         draft = self._draft
         for index, found in self._numbered(word):
             if word not in _OF_BOARD[draft.platform.chipset] or (word == "ide" and index > 0):
-                draft.warn(f"An {word.upper()} controller is left out: this machine has no place for it.")
+                draft.warn(f"The {word.upper()} controller is left out: this machine has no place for it.")
                 continue
             element = add(devices, "controller", type=word, index=str(index))
             draft.install(element, found, f"{word.upper()} controller", word)

@@ -6,6 +6,8 @@ from ovirt_he_agent.ovf import record
 from ovirt_he_agent.ovf.generate import memory
 from ovirt_he_agent.ovf.generate.draft import Draft, add
 
+_MOST_X86_VCPUS = 240
+"""What every x86 machine type has; above 255 libvirt wants an I/O MMU besides."""
 _POLICIES = {"+": "require", "-": "disable"}
 _MODES = {"hostpassthrough": "host-passthrough", "hostmodel": "host-model"}
 
@@ -22,9 +24,9 @@ def add_cpu(draft: Draft, root: etree._Element) -> None:
     cores, threads = spec.cores_per_socket, spec.threads_per_core
     sockets = most // cores // threads
     add(cpu, "topology", cores=str(cores), threads=str(threads), sockets=str(sockets))
-    memory.add_cells(draft, cpu, most)
+    own_cells = memory.add_cells(draft, cpu, most)
     _add_pinning(draft, root)
-    memory.add_numa_tuning(draft, root)
+    memory.add_numa_tuning(draft, root, own_cells=own_cells)
 
 
 def _max_vcpus(draft: Draft) -> int:
@@ -32,8 +34,14 @@ def _max_vcpus(draft: Draft) -> int:
     spec = draft.spec
     written = spec.max_vcpus or spec.vcpus
     per_socket = spec.cores_per_socket * spec.threads_per_core
-    most = max(written - written % per_socket, spec.vcpus)
-    if most != written:
+    ceiling = min(written, _MOST_X86_VCPUS) if draft.platform.x86 else written
+    most = max(ceiling - ceiling % per_socket, spec.vcpus)
+    if most != written and ceiling != written:
+        draft.warn(
+            f"The most vcpus are taken as {most} and not {written}: more than {_MOST_X86_VCPUS} do not start "
+            "on every machine."
+        )
+    elif most != written:
         draft.warn(
             f"The most vcpus, {written}, do not fit sockets of {per_socket} and {spec.vcpus} vcpus: "
             f"taken as {most}."

@@ -5,7 +5,7 @@ from lxml import etree
 from ovirt_he_agent.ovf import record, vmspec
 from ovirt_he_agent.ovf.generate.draft import Draft, add, whole
 from ovirt_he_agent.ovf.generate.metadata import level
-from ovirt_he_agent.ovf.generate.platform import PSERIES, S390
+from ovirt_he_agent.ovf.generate.platform import I440FX, PSERIES, Q35, S390
 
 _CHANNELS = "/var/lib/libvirt/qemu/channels"
 _CONSOLES = "/var/run/ovirt-vmconsole-console"
@@ -15,7 +15,12 @@ _RANDOM = {
     vmspec.RngSource.RANDOM: "/dev/random",
     vmspec.RngSource.HWRNG: "/dev/hwrng",
 }
-_WATCHDOGS = ("i6300esb", "ib700", "diag288", "itco")
+_WATCHDOGS = {
+    "i6300esb": (I440FX, Q35, PSERIES),
+    "ib700": (I440FX, Q35),
+    "itco": (Q35,),
+    "diag288": (S390,),
+}
 _WATCHDOG_ACTIONS = ("reset", "shutdown", "poweroff", "pause", "none", "dump", "inject-nmi")
 _TREATED = (
     "video", "graphics", "cdrom", "controller", "rng", "balloon", "watchdog", "sound", "smartcard", "redir",
@@ -89,6 +94,9 @@ def _add_watchdog(draft: Draft, devices: etree._Element) -> None:
     model = spec.get("model") or "i6300esb"
     if model not in _WATCHDOGS:
         draft.warn(f"The watchdog {record.shown(model)} is left out: it is not known.")
+        return
+    if draft.platform.chipset not in _WATCHDOGS[model]:
+        draft.warn(f"The watchdog {model} is left out: a machine of {draft.platform.chipset} has none.")
         return
     watchdog = add(devices, "watchdog", model=model)
     action = spec.get("action")

@@ -59,20 +59,24 @@ def _add_backing(draft: Draft, root: etree._Element) -> None:
     add(pages, "page", size=size_kib)
 
 
-def add_cells(draft: Draft, cpu: etree._Element, max_vcpus: int) -> None:
-    """``cpu/numa``: the VM's own cells, or one where libvirt or shared memory asks for it."""
+def add_cells(draft: Draft, cpu: etree._Element, max_vcpus: int) -> bool:
+    """``cpu/numa``: the VM's own cells, or one where libvirt or shared memory asks for it.
+
+    Whether the cells are the VM's own.
+    """
     spec = draft.spec
-    cells = _own_cells(draft, max_vcpus)
+    cells = own = _own_cells(draft, max_vcpus)
     shared = spec.custom_properties.get("hugepages_shared", "").strip().lower() == "true"
     if not cells:
         if hot_plug_ceiling_mib(spec, draft.platform.arch) is None and not shared:
-            return
+            return False
         cells = [(range(max_vcpus), spec.memory_mib)]
     numa = add(cpu, "numa")
     for index, (cpus, memory_mib) in enumerate(cells):
         cell = add(numa, "cell", id=str(index), cpus=ranges(cpus), memory=kib(memory_mib))
         if shared:
             cell.set("memAccess", "shared")
+    return bool(own)
 
 
 def _own_cells(draft: Draft, max_vcpus: int) -> list[tuple[Sequence[int], int]]:
@@ -114,12 +118,12 @@ def ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
-def add_numa_tuning(draft: Draft, root: etree._Element) -> None:
+def add_numa_tuning(draft: Draft, root: etree._Element, *, own_cells: bool) -> None:
     """Which NUMA nodes of the host the cells lie on: nodes of one host, so not for a VM that runs on any."""
     pinned = [cell for cell in draft.spec.numa_cells if cell.host_nodes and cell.index is not None]
     if not pinned:
         return
-    if draft.spec.hosted_engine or root.find("cpu/numa") is None:
+    if draft.spec.hosted_engine or not own_cells:
         draft.warn("The pinning to NUMA nodes of a host is left out: another host's nodes would be meant.")
         return
     tuning = add(root, "numatune")

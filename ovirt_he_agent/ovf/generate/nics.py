@@ -74,7 +74,7 @@ def _is_unicast(mac: str) -> bool:
 
 
 def _add_nic(draft: Draft, devices: etree._Element, nic: vmspec.Nic, what: str) -> None:
-    mac = nic.mac or ""
+    mac = (nic.mac or "").lower()  # as libvirt writes it, or VDSM loses its metadata when it restarts
     element = add(devices, "interface", type="bridge")
     add(element, "mac", address=mac)
     model = _model(draft, nic, what)
