@@ -176,7 +176,7 @@ class Definitions:
         head = kept.standing.head
         if request.sha256 is None:
             head = choice.take_back(head)
-            log.warning("an operator took `ovf restore` back: the store's definition is used")
+            log.warning("an operator took `ovf restore` back")
         elif (record := kept.records.get(request.sha256)) is not None:
             head = choice.ask(head, request.sha256, self._offer)
             kept.put(replace(record, failures=0))  # two new tries
