@@ -164,12 +164,14 @@ class Definitions:
             if not self._kept.is_read:
                 await self._kept.read()
                 self._go_by_the_store()
+            else:
+                await self._kept.look_for_lost()
         finally:
             self._history_tried = True
         if (request := await self._kept.new_request()) is not None:
             self._obey(request)
         await self._kept.write()
-        self._kept.check()
+        await self._kept.check()
 
     def _obey(self, request: Request) -> None:
         kept = self._kept

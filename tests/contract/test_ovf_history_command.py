@@ -221,6 +221,14 @@ async def test_stored_is_what_the_agent_says_that_the_store_holds(
     assert found["equal"]
 
 
+def test_a_restore_that_cannot_be_written_says_that_nobody_hears_of_it(machine: Machine) -> None:
+    (machine.directory / "request").mkdir()
+    done = machine.run("restore", "1")
+    assert (done.code, done.out) == (1, "")
+    assert "request: cannot be written" in done.err
+    assert "the agent does not hear of it" in done.err
+
+
 def test_stored_without_the_agent_is_the_last_one_that_came_and_says_so(machine: Machine) -> None:
     done = machine.run("diff", "stored", "2")
     assert done.code == 0
