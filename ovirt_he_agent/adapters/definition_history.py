@@ -46,12 +46,10 @@ class HistoryFailed(Retryable):
     def remedy(self) -> str:
         if self.action == "read":
             return "check the permissions; only root and the agent's user may"
+        lost = "what the agent learns of definitions is lost when it ends"
         if self.path.name == _REQUEST:
-            return "make room and check the permissions: until then the agent does not hear of it"
-        return (
-            "make room and check the permissions: until then what the agent learns of definitions is lost "
-            "when it ends"
-        )
+            lost = "the agent does not hear of it"
+        return f"see that its directory is one, has room and may be written: until then {lost}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,7 +364,7 @@ async def test_a_full_disk_costs_nobody_but_the_history(host: Host) -> None:
     agent = host.agent()
     with full_disk():
         await agent.look()
-        with pytest.raises(definition_history.HistoryFailed, match="make room"):
+        with pytest.raises(definition_history.HistoryFailed, match="has room"):
             await agent.see_to_history()
         assert used(agent) == (12, Why.STORE)
         await start(agent, UP)
