@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -340,6 +341,22 @@ def test_bad_input_is_told_in_one_line(roomy: Path, new: Path, tmp_path: Path) -
         assert (code, out) == (expected, "")
         assert word in err
         assert "Traceback" not in err
+
+
+def test_a_vdsm_that_does_not_answer_is_one_line_of_warning(root: Path, new: Path, tmp_path: Path) -> None:
+    (root / "etc/ovirt-he-agent").mkdir(parents=True)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and nobody listens
+        port = nobody.getsockname()[1]
+        options = f"vdsm: {{host: 127.0.0.1, port: {port}, tls: false}}\n"
+        (root / "etc/ovirt-he-agent/ovirt-he-agent.yaml").write_text(options)
+        store = tmp_path.joinpath(*(f"{n}aaaaaaa-0000-4000-8000-000000000000" for n in "123"))
+        store.parent.mkdir(parents=True)
+        store.write_bytes(STORE + b"\xaa" * 50_000)
+        code, _, err = run(new, "--store", store, "--size", str(len(STORE) + 20_480))
+    assert code == 0
+    assert err.count("\n") == 1
+    assert "warning: without VDSM" in err
 
 
 def test_a_torn_store_is_made_again_from_the_good_one(roomy: Path, new: Path, tmp_path: Path) -> None:
