@@ -6,6 +6,7 @@ read it: documents hold passwords. What cannot be read is skipped and told.
 The functions block; ``History`` runs them in a thread of its own.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -45,10 +46,10 @@ class HistoryFailed(Retryable):
     def remedy(self) -> str:
         if self.action == "read":
             return "check the permissions; only root and the agent's user may"
-        return (
-            "make room and check the permissions: until then what the agent learns of definitions is lost "
-            "when it ends"
-        )
+        lost = "what the agent learns of definitions is lost when it ends"
+        if self.path.name == _REQUEST:
+            lost = "the agent does not hear of it"
+        return f"see that its directory is one, has room and may be written: until then {lost}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,7 @@ def directory_of(state_dir: Path, vm_id: str) -> Path:
 
 def read(directory: Path) -> Kept:
     """Raises ``HistoryFailed`` when the directory is there and cannot be listed."""
-    try:
-        names = sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return NOTHING
-    except OSError as e:
-        raise HistoryFailed(directory, "read", e.strerror or str(e)) from e
+    names = _names(directory)
     skipped: list[str] = []
     records: dict[str, Record] = {}
     highest = 0
@@ -87,7 +83,7 @@ def read(directory: Path) -> Kept:
             continue
         found = _RECORD.fullmatch(name)
         if found is None:
-            skipped.append(f"{path} is no file of this agent")
+            skipped.append(f"{path} is no file of this agent; remove it")
             continue
         highest = max(highest, int(found[1]))
         record = _decoded(path, file.record, skipped)
@@ -112,6 +108,9 @@ def _decoded(path: Path, decode: Callable[[bytes], T], skipped: list[str]) -> T 
     except FileNotFoundError:
         return None
     except OSError as e:
+        if e.errno in (errno.ELOOP, errno.EISDIR):  # a symbolic link is not followed
+            skipped.append(f"{path} is skipped: it is no regular file; remove it")
+            return None
         skipped.append(f"{path} cannot be read: {e.strerror or e}; check its permissions")
     except file.BadFile as e:
         skipped.append(f"{path} is skipped: {e}; remove it")
@@ -159,6 +158,48 @@ def read_request(directory: Path) -> tuple[Request | None, str | None]:
     skipped: list[str] = []
     request = _decoded(directory / _REQUEST, file.request, skipped)
     return request, skipped[0] if skipped else None
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """What has a file, good or not."""
+
+    numbers: frozenset[int]
+    standing: bool
+
+
+def there(directory: Path) -> There:
+    """Raises ``HistoryFailed`` when the directory is there and cannot be listed."""
+    names = _names(directory)
+    found = (_RECORD.fullmatch(name) for name in names)
+    return There(frozenset(int(one[1]) for one in found if one is not None), _STANDING in names)
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+    except OSError as e:
+        raise HistoryFailed(directory, "read", e.strerror or str(e)) from e
+
+
+def drop_request(directory: Path, request_id: str) -> None:
+    """Remove this request and no other. Raises ``HistoryFailed``."""
+    path = directory / _REQUEST
+    aside = directory / f"{_REQUEST}{_NEW}"
+    try:
+        request, _ = read_request(directory)
+        if request is None or request.id != request_id:
+            return
+        os.rename(path, aside)
+        request = _decoded(aside, file.request, [])
+        if request is not None and request.id != request_id and not path.exists():
+            os.rename(aside, path)  # a new one came in between
+        else:
+            aside.unlink()
+    except OSError as e:
+        raise HistoryFailed(path, "removed", e.strerror or str(e)) from e
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -213,6 +254,12 @@ class History:
 
     async def remove(self, number: int) -> None:
         await self._call(lambda: remove(self._directory, [number]))
+
+    async def there(self) -> There:
+        return await self._call(lambda: there(self._directory))
+
+    async def drop_request(self, request_id: str) -> None:
+        await self._call(lambda: drop_request(self._directory, request_id))
 
     async def new_request(self) -> tuple[Request | None, str | None]:
         """A request whose file is new since the last call, at the cost of one ``stat``; its problem."""

@@ -164,19 +164,21 @@ class Definitions:
             if not self._kept.is_read:
                 await self._kept.read()
                 self._go_by_the_store()
+            else:
+                await self._kept.look_for_lost()
         finally:
             self._history_tried = True
         if (request := await self._kept.new_request()) is not None:
             self._obey(request)
         await self._kept.write()
-        self._kept.check()
+        await self._kept.check()
 
     def _obey(self, request: Request) -> None:
         kept = self._kept
         head = kept.standing.head
         if request.sha256 is None:
             head = choice.take_back(head)
-            log.warning("an operator took `ovf restore` back: the store's definition is used")
+            log.warning("an operator took `ovf restore` back")
         elif (record := kept.records.get(request.sha256)) is not None:
             head = choice.ask(head, request.sha256, self._offer)
             kept.put(replace(record, failures=0))  # two new tries

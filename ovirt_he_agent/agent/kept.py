@@ -39,6 +39,8 @@ class Kept:
         self._standing_written = Standing()
         self._skipped: tuple[str, ...] = ()
         self._bad_request: str | None = None
+        self._told = False
+        self._dropped: str | None = None
         self._highest = 0
         self._writing = asyncio.Lock()
 
@@ -75,6 +77,13 @@ class Kept:
         self._skipped = found.skipped
         self.is_read = True
 
+    async def look_for_lost(self) -> None:
+        """What somebody removed is written again, for memory still has it. Raises what the history raises."""
+        there = await self._history.there()
+        self._written = {number: old for number, old in self._written.items() if number in there.numbers}
+        if not there.standing:
+            self._standing_written = Standing()
+
     def put(self, record: Record) -> None:
         self.records[record.sha256] = record
 
@@ -105,9 +114,18 @@ class Kept:
         if standing != self._standing_written:
             await self._history.write_standing(standing)
             self._standing_written = standing
+        await self._drop_request_that_is_over()
         for number in self._written.keys() - {r.number for r in self.records.values()}:
             await self._history.remove(number)  # last: until then nothing that is named is missing
             del self._written[number]
+
+    async def _drop_request_that_is_over(self) -> None:
+        """safety: if the standing is lost one day, a request of long ago must not be heard again."""
+        standing = self.standing
+        over = None if standing.head is not None and standing.head.asked else standing.request_id
+        if over is not None and over != self._dropped:
+            await self._history.drop_request(over)
+            self._dropped = over
 
     async def new_request(self) -> Request | None:
         """An operator's request that was not taken into account yet. Raises what the history raises."""
@@ -116,8 +134,11 @@ class Kept:
             return None
         return request
 
-    def check(self) -> None:
-        """Raises ``Skipped`` for files that were passed over."""
+    async def check(self) -> None:
+        """Raises ``Skipped`` for files that are passed over, at least once, and until they are mended."""
+        if self._skipped and self._told:
+            self._skipped = (await self._history.read()).skipped
+        self._told = True
         problems = (*self._skipped, *((self._bad_request,) if self._bad_request else ()))
         if problems:
             raise Skipped(problems)

@@ -140,6 +140,15 @@ class KeptDefinitions(Protocol):
         ...
 
 
+class FilesThere(Protocol):
+    """Of definitions, by number, and of the standing."""
+
+    @property
+    def numbers(self) -> frozenset[int]: ...
+    @property
+    def standing(self) -> bool: ...
+
+
 class History(Protocol):
     """The files of what is kept of definitions. Every write is safe from a crash."""
 
@@ -147,6 +156,14 @@ class History(Protocol):
     async def write_record(self, record: record.Record) -> None: ...
     async def write_standing(self, standing: record.Standing) -> None: ...
     async def remove(self, number: int) -> None: ...
+    async def there(self) -> FilesThere:
+        """What has a file, good or not."""
+        ...
+
+    async def drop_request(self, request_id: str) -> None:
+        """It is over; a newer one stays."""
+        ...
+
     async def new_request(self) -> tuple[record.Request | None, str | None]:
         """An operator's request, once; and what is wrong with the last one's file."""
         ...

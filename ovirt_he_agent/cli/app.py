@@ -4,6 +4,7 @@ Which verbs there are is said by the composition root (``ovirt_he_agent.__main__
 """
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,8 @@ def run(commands: Mapping[str, str], arguments: Sequence[str] | None = None) -> 
     ``arguments`` are those of the process if None. Errors that are no
     ``HeAgentError`` are bugs and leave a traceback.
     """
+    # what is logged on the way goes nowhere unless the verb sets it up: errors are one line, said once
+    logging.getLogger(ovirt_he_agent.__name__).addHandler(logging.NullHandler())
     return int(_mapped(lambda: app(commands).main(arguments, prog_name=NAME, standalone_mode=False)))
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import click
 
 from ovirt_he_agent.cli import app, kept, options, ovf_file
+from ovirt_he_agent.control import client
 from ovirt_he_agent.core.definitions import choice
 from ovirt_he_agent.core.definitions.record import Record
 from ovirt_he_agent.errors import BadInput, ExitCode, HeAgentError
@@ -46,8 +47,9 @@ def diff(given: options.Options, a: str, b: str, vm_id: str | None, as_json: boo
 
     A and B are files (an OVF document or an OVF_STORE), numbers or beginnings of a
     sha256 of `ovf history`, or the words running, pending (what the next start
-    uses) and stored (what came last from the OVF_STORE). Without them: what runs
-    against what is pending.
+    uses) and stored (what the OVF_STORE holds, as the agent read it last; the
+    newest kept one if the agent cannot tell). Without them: what runs against what
+    is pending.
     """
     try:
         left, right = _side(given, a, vm_id), _side(given, b, vm_id)
@@ -112,12 +114,31 @@ def _side(given: options.Options, word: str, vm_id: str | None) -> _Side:
             chosen = history.choice
             record, why = chosen.record if chosen else None, "nothing is kept yet"
         case "stored":
-            record, why = history.records[-1] if history.records else None, "nothing is kept yet"
+            record, why = _stored(given, history), "nothing is kept yet"
         case _:
             record, why = history.find(word), ""
     if record is None:
         raise NoSuchDefinition(word, f"{why} ({history.directory})")
     return _Side(_label(word, record), _facts(record.document))
+
+
+def _stored(given: options.Options, history: kept.History) -> Record | None:
+    """The agent knows it; the store may hold one again that came long ago."""
+    try:
+        status = client.call(given.socket, "status")
+        store = status["definition"]["store"] if status["vm"]["id"] == history.vm_id else None
+        problem = "" if store else "the OVF_STORE gives none now"
+    except (HeAgentError, KeyError, TypeError):
+        store, problem = None, "the agent cannot be asked what the OVF_STORE holds"
+    if store is not None and (record := history.by_sha256(store["sha256"])) is not None:
+        return record
+    if history.records:
+        number = history.records[-1].number
+        app.complain(
+            f"warning: {problem or 'what it holds is not kept'}: shown is definition {number}, the last"
+        )
+        return history.records[-1]
+    return None
 
 
 def _label(word: str, record: Record) -> str:

@@ -71,7 +71,10 @@ def restore(given: options.Options, which: str | None, vm_id: str | None, undo: 
         if found.request is None and (head is None or not head.asked):
             raise NothingRestored(found.directory)
         definition_history.write_request(found.directory, None, now_s)
-        click.echo("undone: the agent goes by the OVF_STORE again, within seconds or when it starts")
+        click.echo(
+            "undone: within seconds, or when it starts, the agent chooses as if nothing had been restored; "
+            "`ovirt-he-agent ovf history` shows what"
+        )
         return
     record = found.find(which)
     definition_history.write_request(found.directory, record.sha256, now_s)

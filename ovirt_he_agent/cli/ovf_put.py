@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import stat
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def command(
             raise ovf_file.BadFile(file, "this is an OVF_STORE; give the OVF document of one VM")
         data = opened.document()
         spec = document.read(data)
-    if len({path.resolve() for path in stores}) < len(stores):
+    if len({_identity(path) for path in stores}) < len(stores):
         raise click.UsageError("the same store is given twice")
     work = _Work(
         copies=given.paths.state_dir / COPIES,
@@ -86,7 +87,18 @@ def command(
                 f"warning: {one['path']} was no good store: it was made anew from {one['made_from']}"
             )
         what = f"{one['written_bytes']} bytes written and read back" if one["written_bytes"] else "unchanged"
+        if one["added"]:
+            what += f"; VM {spec.vm_id} was added, the store had none of it"
         click.echo(f"{one['path']}: {what}; {one['description']}")
+
+
+def _identity(path: Path) -> object:
+    """The same for all names of one file or device."""
+    try:
+        status = path.stat()
+    except OSError:  # told when it is read
+        return path.resolve()
+    return status.st_rdev if stat.S_ISBLK(status.st_mode) else (status.st_dev, status.st_ino)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +122,7 @@ async def _put(given: options.Options, work: _Work) -> list[dict[str, Any]]:
                 path: await store_description.Description.of(vdsm, path) for path in work.paths
             }
             stores = await put.look()
+            put.refuse_strangers(stores)
             await put.rehearse(stores)
             return [await put.into(one.path) for one in store.in_turn(stores)]
 
@@ -142,9 +155,15 @@ class _Put:
         if theirs is not None and (ours is None or theirs > ours) and not self._work.older:
             raise failures.NotSafe(
                 found.path,
-                f"it holds generation {theirs} of the VM, which is newer than the document's ({ours}); "
-                "--older replaces it all the same",
+                f"it holds generation {theirs} of the VM, "
+                + ("and the document says none" if ours is None else f"newer than the document's ({ours})")
+                + "; --older replaces it all the same",
             )
+
+    def refuse_strangers(self, stores: Sequence[store.Store]) -> None:
+        for one in stores:
+            if not self.descriptions[one.path].is_known:
+                store.refuse_stranger(one)
 
     async def rehearse(self, stores: Sequence[store.Store]) -> None:
         """Nothing is written unless all can be: each one is good once its turn has come."""
@@ -194,6 +213,7 @@ class _Put:
             "path": str(path),
             "written_bytes": planned.written_bytes,
             "length": planned.change.length,
+            "added": planned.change.old_document is None,
             "made_from": str(planned.source) if planned.is_made_anew else None,
             "description": beside.word,
         }

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 from rich.live import Live
+from rich.text import Text
 
 from ovirt_he_agent.cli import options, status_view
 from ovirt_he_agent.control import client
 from ovirt_he_agent.errors import ExitCode
 
 WATCH_S = 1.0
+NOT_ACTIVE = "Hosted Engine HA: Not Active"
 
 
 @click.command("status")
@@ -42,7 +44,7 @@ def status(context: click.Context, given: options.Options, as_json: bool, watch:
     elif as_json:
         click.echo(json.dumps(document, indent=2))
     elif watch:
-        _watch(given.socket, document)
+        watch_agent(given.socket, document)
     else:
         console = status_view.console()
         click.echo(document["summary"])
@@ -50,8 +52,7 @@ def status(context: click.Context, given: options.Options, as_json: bool, watch:
 
 
 def _no_agent(as_json: bool) -> None:
-    summary = "Hosted Engine HA: Not Active"
-    click.echo(json.dumps({"active": False, "summary": summary}) if as_json else summary)
+    click.echo(json.dumps({"active": False, "summary": NOT_ACTIVE}) if as_json else NOT_ACTIVE)
 
 
 def _not_configured(context: click.Context, document: dict[str, Any], as_json: bool) -> None:
@@ -61,9 +62,21 @@ def _not_configured(context: click.Context, document: dict[str, Any], as_json: b
     context.exit(ExitCode.NOT_CONFIGURED)
 
 
-def _watch(socket: Path, document: dict[str, Any]) -> None:
+def watch_agent(socket: Path, document: dict[str, Any]) -> None:
+    """Draw ``document``, and what the agent says from then on, until interrupted; it may be restarted."""
     with Live(console=status_view.console(), auto_refresh=False, screen=False) as live:
         while True:
             live.update(status_view.whole(document), refresh=True)
             time.sleep(WATCH_S)
-            document = client.call(socket, "status")
+            while isinstance(found := _asked(socket), client.NoAgent):
+                live.update(Text(f"{NOT_ACTIVE}\n{found}"), refresh=True)
+                time.sleep(WATCH_S)
+            document = found
+
+
+def _asked(socket: Path) -> dict[str, Any] | client.NoAgent:
+    try:
+        document: dict[str, Any] = client.call(socket, "status")
+    except client.NoAgent as e:
+        return e
+    return document

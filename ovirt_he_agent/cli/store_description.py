@@ -70,8 +70,8 @@ class Description:
         return beside
 
     async def _read(self, vdsm: verbs.Vdsm, volume: tuple[str, str, str]) -> None:
-        self._text = (await vdsm.volume_info(*volume, timeout_s=VDSM_LIMIT_S)).description
-        parsed = description.parse(self._text)
+        text = (await vdsm.volume_info(*volume, timeout_s=VDSM_LIMIT_S)).description
+        parsed = description.parse(text)
         if parsed is None:
             raise failures.StoreProblem(
                 self._path, "VDSM does not know this volume as an OVF_STORE; check the path"
@@ -81,6 +81,7 @@ class Description:
             raise failures.StoreProblem(
                 self._path, f"it is the OVF_STORE of another storage domain ({owners}); check the path"
             )
+        self._text = text
         self.updated, self.size_bytes = parsed.updated, parsed.size_bytes
         longest = len(description.ended(self._text, archive.MAX_BYTES, now()).encode())
         if longest > description.MOST_BYTES:
@@ -98,6 +99,11 @@ class Description:
         # The text as it is: whether this host may set it shows before anything is written.
         await vdsm.set_volume_description(pools[0], *volume, self._text, timeout_s=VDSM_LIMIT_S)
         self._pool = pools[0]
+
+    @property
+    def is_known(self) -> bool:
+        """VDSM has this volume as an OVF_STORE."""
+        return self._text != ""
 
     @property
     def can_be_set(self) -> bool:

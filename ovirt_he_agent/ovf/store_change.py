@@ -25,6 +25,8 @@ _UNDER_CHANGE = b"heput\0"
 """In place of ``ustar`` and a zero in the first header while a store is changed where it lies."""
 _COPY = slice(345, 500)
 """The prefix of a name, which engines leave empty: then it holds the sha256 of the store as it was."""
+_NAMES = (b".ovf", b".json")
+"""How the names of entries end."""
 _SHA256 = re.compile(rb"[0-9a-f]{64}")
 _MTIME, _CHECKSUM = slice(136, 148), slice(148, 156)
 _NEAR = 8 * archive.BLOCK
@@ -109,6 +111,17 @@ def content(read: archive.Read, change: Change) -> bytes:
     for offset, data in change.writes:
         whole[offset : offset + len(data)] = data
     return bytes(whole[: change.end])
+
+
+def has_traces(start: bytes | memoryview) -> bool:
+    """Whether a volume that starts so is, was or may become an OVF_STORE: zeros, or an entry's header."""
+    data = bytes(start)
+    if not data.strip(b"\0"):
+        return True
+    blocks = (data[at : at + archive.BLOCK] for at in range(0, len(data), archive.BLOCK))
+    return any(
+        block[_MAGIC].startswith(b"ustar") and block[:100].rstrip(b"\0").endswith(_NAMES) for block in blocks
+    )
 
 
 def as_whole(change: Change, new: bytes) -> Change:

@@ -160,7 +160,7 @@ def test_a_full_disk_is_an_error_that_says_where_and_what_to_do_and_harms_nothin
     with full_disk(), pytest.raises(HistoryFailed) as failed:
         definition_history.write_record(directory, record(1, failures=1))
     assert "000001.definition: cannot be written" in str(failed.value)
-    assert "make room" in str(failed.value)
+    assert "has room" in str(failed.value)
     assert definition_history.read(directory).records == (record(1),)
     definition_history.write_record(directory, record(1, failures=1))  # and it goes on afterwards
     assert definition_history.read(directory).records == (record(1, failures=1),)

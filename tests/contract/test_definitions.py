@@ -267,6 +267,65 @@ async def test_a_request_is_obeyed_once_and_undone_by_the_next(host: Host) -> No
     assert used(agent) == (14, Why.STORE)
 
 
+async def test_a_request_that_is_over_is_not_heard_again_when_the_standing_is_lost(host: Host) -> None:
+    host.store.content = document(12)
+    agent = await host.running_agent()
+    first = agent.current()
+    assert first is not None
+    host.store.content = document(13)
+    await host.look(agent)
+    definition_history.write_request(host.directory, first.facts.sha256, 1)
+    await host.look(agent)
+    assert used(agent) == (12, Why.RESTORED)
+    assert (host.directory / "request").exists()
+    host.store.content = document(14)
+    await host.look(agent)
+    assert used(agent) == (14, Why.STORE)
+    (host.directory / "standing").write_text("")
+    with pytest.raises(kept.Skipped, match="standing"):
+        await host.running_agent()
+    assert used(agent) == (14, Why.STORE)
+    assert not (host.directory / "request").exists()
+
+
+async def test_a_request_in_force_survives_the_loss_of_the_standing(host: Host) -> None:
+    host.store.content = document(12)
+    agent = await host.running_agent()
+    first = agent.current()
+    assert first is not None
+    host.store.content = document(13)
+    await host.look(agent)
+    definition_history.write_request(host.directory, first.facts.sha256, 1)
+    await host.look(agent)
+    (host.directory / "standing").unlink()
+    assert used(await host.running_agent()) == (12, Why.RESTORED)
+
+
+async def test_a_file_that_was_passed_over_is_told_until_it_is_gone(host: Host) -> None:
+    host.store.content = document(12)
+    await host.running_agent()
+    (host.directory / "notes").write_text("call Bob")
+    agent = host.agent()
+    for _ in range(2):
+        with pytest.raises(kept.Skipped, match="notes is no file of this agent; remove it"):
+            await host.look(agent)
+    (host.directory / "notes").unlink()
+    await host.look(agent)
+
+
+async def test_what_was_removed_while_the_agent_runs_is_written_again(host: Host) -> None:
+    host.store.content = document(12)
+    agent = await host.running_agent()
+    host.store.content = document(13)
+    await host.look(agent)
+    before = definition_history.read(host.directory)
+    for path in host.directory.iterdir():
+        path.unlink()
+    host.directory.rmdir()
+    await host.look(agent)
+    assert definition_history.read(host.directory) == before
+
+
 async def test_a_request_for_what_is_not_kept_changes_nothing(host: Host) -> None:
     host.store.content = document(12)
     agent = await host.running_agent()
@@ -305,7 +364,7 @@ async def test_a_full_disk_costs_nobody_but_the_history(host: Host) -> None:
     agent = host.agent()
     with full_disk():
         await agent.look()
-        with pytest.raises(definition_history.HistoryFailed, match="make room"):
+        with pytest.raises(definition_history.HistoryFailed, match="has room"):
             await agent.see_to_history()
         assert used(agent) == (12, Why.STORE)
         await start(agent, UP)

@@ -10,8 +10,10 @@ import pytest
 
 from ovirt_he_agent import __main__ as program
 from ovirt_he_agent.adapters import definition_history
+from ovirt_he_agent.blocking import Worker
 from ovirt_he_agent.cli import app
 from ovirt_he_agent.cli.ovf_diff import differences
+from ovirt_he_agent.control import server
 from ovirt_he_agent.core.definitions.record import Head, Life, Record, Standing
 from tests import golden_ovf
 from tests.golden_ovf import S02, S02_VM
@@ -201,3 +203,33 @@ def test_a_disk_in_front_of_the_others_moves_none() -> None:
         ("[b].size_gib", 2),
         ("[a]", None),
     ]
+
+
+@pytest.mark.parametrize(("held", "number"), [(RUNS.sha256, 1), (EDITED.sha256, 2)])
+async def test_stored_is_what_the_agent_says_that_the_store_holds(
+    machine: Machine, held: str, number: int
+) -> None:
+    status = {"vm": {"id": S02_VM}, "definition": {"store": {"sha256": held}}}
+    methods = {"status": server.reading(lambda: status)}
+    path = machine.root / "run/ovirt-he-agent/agent.socket"
+    command = Worker("command")
+    async with server.ControlServer(path, methods, mode=0o666, healthy=lambda: True):
+        found = await command.call(
+            lambda: machine.json("diff", "stored", str(number)), timeout_s=30, what="the command"
+        )
+    command.close()
+    assert found["equal"]
+
+
+def test_a_restore_that_cannot_be_written_says_that_nobody_hears_of_it(machine: Machine) -> None:
+    (machine.directory / "request").mkdir()
+    done = machine.run("restore", "1")
+    assert (done.code, done.out) == (1, "")
+    assert "request: cannot be written" in done.err
+    assert "the agent does not hear of it" in done.err
+
+
+def test_stored_without_the_agent_is_the_last_one_that_came_and_says_so(machine: Machine) -> None:
+    done = machine.run("diff", "stored", "2")
+    assert done.code == 0
+    assert "the agent cannot be asked" in done.err

@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -342,12 +343,84 @@ def test_bad_input_is_told_in_one_line(roomy: Path, new: Path, tmp_path: Path) -
         assert "Traceback" not in err
 
 
+def test_a_vdsm_that_does_not_answer_is_one_line_of_warning(root: Path, new: Path, tmp_path: Path) -> None:
+    (root / "etc/ovirt-he-agent").mkdir(parents=True)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and nobody listens
+        port = nobody.getsockname()[1]
+        options = f"vdsm: {{host: 127.0.0.1, port: {port}, tls: false}}\n"
+        (root / "etc/ovirt-he-agent/ovirt-he-agent.yaml").write_text(options)
+        store = tmp_path.joinpath(*(f"{n}aaaaaaa-0000-4000-8000-000000000000" for n in "123"))
+        store.parent.mkdir(parents=True)
+        store.write_bytes(STORE + b"\xaa" * 50_000)
+        code, _, err = run(new, "--store", store, "--size", str(len(STORE) + 20_480))
+    assert code == 0
+    assert err.count("\n") == 1
+    assert "warning: without VDSM" in err
+
+
 def test_a_torn_store_is_made_again_from_the_good_one(roomy: Path, new: Path, tmp_path: Path) -> None:
     torn = tmp_path / "torn"
     torn.write_bytes(STORE[:9000])
     assert run(new, "--store", roomy, "--store", torn, "--size", str(len(STORE) + 20_480))[0] == 0
     for path in (roomy, torn):
         assert entries(path.read_bytes()) == entries(STORE) | {NAME: NEW}
+
+
+@pytest.mark.parametrize(
+    "start", [b"\xeb\x63\x90" + bytes(507) + b"\x55\xaa", bytes(1080) + b"\x53\xef", b"vmid=1\n"]
+)
+def test_what_is_no_store_is_never_overwritten(roomy: Path, new: Path, tmp_path: Path, start: bytes) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(start.ljust(2 << 20, b"\x01"))
+    before = disk.read_bytes()
+    code, out, err = run(new, "--store", roomy, "--store", disk, "--size", str(len(STORE) + 20_480))
+    assert (code, out) == (5, "")
+    assert "check the path" in err
+    assert disk.read_bytes() == before
+    assert entries(roomy.read_bytes()) == entries(STORE)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", bytes(4096), b"\xff" * 512 + STORE[512:]], ids=["empty", "zeros", "head"]
+)
+def test_what_was_a_store_or_becomes_one_is_made_again(
+    roomy: Path, new: Path, tmp_path: Path, damaged: bytes
+) -> None:
+    (tmp_path / "damaged").write_bytes(damaged)
+    size = str(len(STORE) + 20_480)
+    assert run(new, "--store", roomy, "--store", tmp_path / "damaged", "--size", size)[0] == 0
+    assert entries((tmp_path / "damaged").read_bytes()) == entries(STORE) | {NAME: NEW}
+
+
+def test_another_archive_is_no_store(new: Path, tmp_path: Path) -> None:
+    configuration = tmp_path / "configuration"
+    configuration.write_bytes(golden_ovf.tar({"version": b"2.5.2", "vm.conf": b"vmId=1"}) + bytes(50_000))
+    before = configuration.read_bytes()
+    assert run(new, "--store", configuration, "--size", "90000")[0] == 5
+    assert configuration.read_bytes() == before
+
+
+def test_two_names_of_one_file_are_one_store(roomy: Path, new: Path, tmp_path: Path) -> None:
+    (tmp_path / "again").hardlink_to(roomy)
+    code, _, err = run(new, "--store", roomy, "--store", tmp_path / "again")
+    assert code == 2
+    assert "given twice" in err
+
+
+def test_a_document_without_a_generation_is_told_as_such(roomy: Path, tmp_path: Path) -> None:
+    nameless = tmp_path / "nameless.ovf"
+    nameless.write_bytes(golden_ovf.altered(S02, ("<Generation>12</Generation>", "")))
+    code, _, err = run(nameless, "--store", roomy)
+    assert code == 5
+    assert "the document says none" in err
+
+
+def test_a_vm_that_the_store_did_not_hold_is_named(tmp_path: Path, new: Path) -> None:
+    (tmp_path / "store").write_bytes(golden_ovf.tar({OTHER: golden_ovf.data(S04)}) + bytes(50_000))
+    code, out, _ = run(new, "--store", tmp_path / "store", "--size", "90000")
+    assert code == 0
+    assert f"VM {S02_VM} was added, the store had none of it" in out
 
 
 def test_a_link_to_a_store_stays_one(tmp_path: Path) -> None:

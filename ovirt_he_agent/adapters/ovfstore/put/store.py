@@ -12,6 +12,9 @@ from ovirt_he_agent import directio
 from ovirt_he_agent.adapters.ovfstore.put import copy, failures
 from ovirt_he_agent.ovf import archive, document, problems, store_change
 
+TRACES_BYTES = 1 << 20
+"""So much of a store is searched for what tells that it is one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
@@ -37,6 +40,8 @@ class Store:
     """The VM's."""
     generation: int | None
     """Of the document; None: no document, or no number in it."""
+    is_familiar: bool
+    """An OVF_STORE by its content: empty, cut off by a put, or with an entry's header near its start."""
 
     @property
     def is_good(self) -> bool:
@@ -120,7 +125,22 @@ def _look(
         mtime_s=mtime_s,
         document=data,
         generation=generation,
+        is_familiar=store_change.is_under_change(first_block)
+        or store_change.has_traces(volume.view(TRACES_BYTES, 0)),
     )
+
+
+def refuse_stranger(found: Store) -> None:
+    """safety: what is written to must be a store: a slip of the hand names a VM's disk or another archive.
+
+    For a store that VDSM does not know as one. Raises ``NotSafe``.
+    """
+    if not found.is_familiar:
+        raise failures.NotSafe(
+            found.path,
+            "nothing in it looks like an OVF_STORE, and VDSM does not say that it is one; check the path; if "
+            "it is right, run this where VDSM answers, or put the document into the other store only",
+        )
 
 
 def in_turn(stores: Sequence[Store]) -> list[Store]:
