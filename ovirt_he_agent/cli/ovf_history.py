@@ -151,7 +151,7 @@ def _starts(row: dict[str, Any]) -> Iterator[str]:
     if row["started"]:
         yield f"good {row['started_at']}"
     if row["failures"]:
-        yield f"failed {row['failures']} times"
+        yield "failed once" if row["failures"] == 1 else f"failed {row['failures']} times"
 
 
 def _use(row: dict[str, Any]) -> Iterator[str]:

@@ -93,7 +93,7 @@ def test_history_shows_what_runs_and_what_is_pending(machine: Machine) -> None:
         "running",
         "pending until next start",
         "good 2026-01-09",
-        "failed 1 times",
+        "failed once",
         "no such machine",
     ):
         assert words in shown.out
