@@ -41,6 +41,10 @@ class Reading(Protocol):
     def last_updated(self) -> str | None: ...
     @property
     def document(self) -> bytes: ...
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """One text for each store that should have been better and could not be used."""
+        ...
 
 
 class Store(Protocol):
@@ -86,6 +90,7 @@ class Definitions:
         """This host does, so that no definition of the VM could be started on it, whichever is kept."""
         self._offer: choice.Offer | None = None
         self._trouble: str | None = None
+        self._damaged: tuple[str, ...] = ()
         self._looking_since: model.MonotonicMs | None = None
         self._looked_at: model.MonotonicMs | None = None
         self._good_at: model.MonotonicMs | None = None
@@ -110,10 +115,20 @@ class Definitions:
             raise
         finally:
             self._looking_since = None
+        self._tell_damage(reading)
         self._trouble, self._looked_at = None, self._clock()
         self._good_at = self._looked_at
         self._take(made, reading)
         await self._save()
+
+    def _tell_damage(self, reading: Reading) -> None:
+        """A store is lost while another one still serves: people should know before that is lost, too."""
+        for text in reading.damaged:
+            if text not in self._damaged:
+                log.warning(
+                    "one OVF_STORE cannot be used, volume %s serves instead: %s", reading.volume_id, text
+                )
+        self._damaged = reading.damaged
 
     def _take(self, made: domainxml.Definition, reading: Reading) -> None:
         facts = facts_of(made, reading)
@@ -299,6 +314,7 @@ class Definitions:
             offered=self._offer,
             verdict=self._verdict(),
             trouble=self._troubled(),
+            damaged=self._damaged,
             read_ago_ms=self._clock() - self._good_at if self._good_at is not None else None,
             kept=len(self._kept.records),
         )

@@ -120,6 +120,8 @@ class DefinitionAccount:
     """What became of it."""
     trouble: str | None = None
     """Why the store holds nothing good."""
+    damaged: tuple[str, ...] = ()
+    """Stores that should have been better than the one that serves and could not be used."""
     read_ago_ms: int | None = None
     """When it last held something good."""
     kept: int = 0

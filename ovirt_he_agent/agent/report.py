@@ -212,6 +212,7 @@ def _store(account: DefinitionAccount) -> dict[str, Any]:
         "generation": offered.generation if offered else None,
         "verdict": account.verdict.value if account.verdict else None,
         "problem": account.trouble,
+        "damaged": list(account.damaged),
     }
 
 

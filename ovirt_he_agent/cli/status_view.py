@@ -157,6 +157,8 @@ def _definition(definition: dict[str, Any]) -> Iterator[str]:
             f"pending until next start: the VM runs from {_generation(running)}, "
             f"sha256 {running['sha256'][:12]}; `ovirt-he-agent ovf diff` shows what differs"
         )
+    for damaged in definition["store"]["damaged"]:
+        yield f"the other OVF_STORE cannot be used: {damaged}"
     for warning in definition["warnings"]:
         yield f"warning: {warning}"
 

@@ -32,6 +32,7 @@ class Reading:
     document: bytes
     volume_id: str = "vol-a"
     last_updated: str | None = "Fri Jan 15 16:45:00 UTC 2021"
+    damaged: tuple[str, ...] = ()
 
 
 class Store:
@@ -39,6 +40,7 @@ class Store:
 
     def __init__(self) -> None:
         self.content: bytes | HeAgentError = Torn()
+        self.damaged: tuple[str, ...] = ()
         self.hangs = asyncio.Event()
         self.hangs.set()
 
@@ -46,7 +48,7 @@ class Store:
         await self.hangs.wait()
         if isinstance(self.content, HeAgentError):
             raise self.content
-        return Reading(self.content)
+        return Reading(self.content, damaged=self.damaged)
 
 
 def document(generation: int, *changes: tuple[str, str]) -> bytes:
@@ -181,6 +183,20 @@ async def test_a_store_that_hangs_is_waited_for_10_s(host: Host) -> None:
         host.store.hangs.set()
         await look
     assert used(agent) == (12, Why.STORE)
+
+
+async def test_a_store_that_is_lost_beside_a_good_one_is_told_once(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.store.content, host.store.damaged = document(12), ("volume vol-b: no archive",)
+    agent = await host.running_agent()
+    await host.look(agent)
+    assert used(agent) == (12, Why.STORE)
+    assert list(agent.account.damaged) == ["volume vol-b: no archive"]
+    assert caplog.text.count("volume vol-a serves instead: volume vol-b: no archive") == 1
+    host.store.damaged = ()
+    await host.look(agent)
+    assert not agent.account.damaged
 
 
 async def test_a_look_of_long_ago_says_nothing(host: Host) -> None:

@@ -286,6 +286,9 @@ async def test_bad_newest_store_is_told_and_the_next_one_taken(
     reading = await store.check()
     assert (reading.volume_id, reading.generation) == ("vol-b", 12)
     assert word in verdicts(reading)["vol-a"]
+    (damaged,) = reading.damaged
+    assert damaged.startswith("volume vol-a: ")
+    assert word in damaged
 
 
 async def test_sample_stores_of_both_kinds_of_storage_give_the_engine_vm(

@@ -59,6 +59,8 @@ class StoreReading:
     """The document is not the one of the check before (the first one is a change)."""
     candidates: tuple[failures.Candidate, ...]
     """Every store of the last scan with its verdict, the taken one too."""
+    damaged: tuple[str, ...]
+    """One text for each store that should have been better than this one and could not be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class _Found:
     content: stored.Content
     others: "dict[str, _Watched]"
     verdicts: tuple[failures.Candidate, ...]
+    damaged: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -216,6 +219,7 @@ class OvfStore:
             return self._confirmed(before)
         good: list[tuple[Store, Path, stored.Content]] = []
         broken: list[Retryable] = []
+        damaged: list[str] = []
         for store in stores:
             if good and not store.description.rivals(good[0][0].description):
                 verdicts.append(store.candidate("not read: a better one is good"))
@@ -226,7 +230,9 @@ class OvfStore:
                 raise
             except Retryable as e:
                 broken.append(e)
-                verdicts.append(store.candidate(e.reason if isinstance(e, failures.StoreError) else str(e)))
+                verdict = e.reason if isinstance(e, failures.StoreError) else str(e)
+                damaged.append(f"volume {store.volume_id}: {verdict}")
+                verdicts.append(store.candidate(verdict))
         if not good:
             raise (
                 broken[0]
@@ -238,7 +244,8 @@ class OvfStore:
             verdict = "taken" if store is best else "good, but not newer than the one taken"
             verdicts.append(store.candidate(f"{verdict} (generation {its_content.identity.generation})"))
         others = {store.volume_id: await self._watch(store) for store in stores if store is not best}
-        return self._take(_Found(stores, best, path, found, others, tuple(verdicts)), before, began)
+        what = _Found(stores, best, path, found, others, tuple(verdicts), tuple(damaged))
+        return self._take(what, before, began)
 
     async def _read(self, store: Store) -> tuple[Path, stored.Content]:
         path = await self._listing.prepare(store)
@@ -279,5 +286,6 @@ class OvfStore:
             settled=store.description.updated and began - first_read_ms >= SETTLE_MS,
             changed=content.data != self._document,
             candidates=found.verdicts,
+            damaged=found.damaged,
         )
         return _Taken(found.stores, store, content, found.others, first_read_ms, reading)
