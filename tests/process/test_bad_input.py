@@ -42,12 +42,12 @@ FOREIGN = {
 BOMB = '<!DOCTYPE e [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><ovf:Envelope '
 NO_STORE = (f"storage domain {DOMAIN} has no OVF_STORE", "see in the engine that the domain is active")
 SAVE = "save the VM once in the engine"
-AGAIN = "the engine writes this one again"
+AGAIN = "a running engine writes its OVF_STOREs again"
 DEFINITION = "engine VM's definition"
 
 STORE_TROUBLES = (
     Trouble("no OVF_STORE", described('{"DiskAlias":"data"}'), NO_STORE, doctor=DEFINITION),
-    Trouble("stores empty", cut(0), (DOMAIN, VM, "no archive in it", "the engine fills an OVF_STORE")),
+    Trouble("stores empty", cut(0), (DOMAIN, VM, "no archive in it", AGAIN)),
     Trouble("stores torn", overwritten(1024, b"\xff" * 4096), (DOMAIN, VM, "damaged at byte 1024", AGAIN)),
     Trouble("stores truncated", cut(3000), (DOMAIN, VM, "past the end at byte 3000", AGAIN)),
     Trouble(

@@ -85,12 +85,17 @@ class NoGoodStore(Retryable):
     domain_id: str
     vm_id: str
     candidates: tuple[Candidate, ...]
+    remedies: tuple[str, ...]
+    """What to do, each said once: two stores are mostly bad in the same way."""
     msg: ClassVar[str] = (
         "no OVF_STORE of storage domain {self.domain_id} gives the OVF of VM {self.vm_id}: {self.verdicts}; "
-        "a running engine writes them again within the hour; `ovirt-he-agent ovf history` shows what is kept "
-        "here"
+        "{self.remedy}; `ovirt-he-agent ovf history` shows what is kept here"
     )
 
     @property
     def verdicts(self) -> str:
         return "; ".join(f"volume {c.volume_id}: {c.verdict}" for c in self.candidates)
+
+    @property
+    def remedy(self) -> str:
+        return ", and ".join(self.remedies)

@@ -11,7 +11,7 @@ engine writes the older store first: a new definition appears there.
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -237,7 +237,7 @@ class OvfStore:
             raise (
                 broken[0]
                 if len(broken) == 1
-                else failures.NoGoodStore(self._domain_id, self._vm_id, tuple(verdicts))
+                else failures.NoGoodStore(self._domain_id, self._vm_id, tuple(verdicts), _remedies(broken))
             )
         best, path, found = max(good, key=lambda read: read[2].identity.newness)
         for store, _, its_content in good:
@@ -289,3 +289,14 @@ class OvfStore:
             damaged=found.damaged,
         )
         return _Taken(found.stores, store, content, found.others, first_read_ms, reading)
+
+
+def _remedies(broken: Sequence[Retryable]) -> tuple[str, ...]:
+    """Without the advice to read the other store: that was done."""
+    texts = (
+        e.remedy
+        if isinstance(e, failures.EntryMissing | failures.StoreUnreadable)
+        else "a running engine writes its OVF_STOREs again within the hour"
+        for e in broken
+    )
+    return tuple(dict.fromkeys(texts))
