@@ -47,12 +47,13 @@ class BadArchive(BadInput):
     """The archive does not give what was asked; whoever knows the volume names it."""
 
     msg: ClassVar[str] = "{self.what}; {self.remedy}"
-    remedy: ClassVar[str] = ""
+    fault: ClassVar[str]
+    remedy: ClassVar[str]
 
     @property
     def what(self) -> str:
         """What is wrong, without what to do about it."""
-        raise NotImplementedError
+        return self.fault.format(self=self)
 
 
 @dataclass(eq=False)
@@ -61,11 +62,8 @@ class Damaged(BadArchive):
 
     offset: int
     reason: str
+    fault = "damaged at byte {self.offset}: {self.reason}"
     remedy = "read the domain's other OVF_STORE, the engine writes this one again within the hour"
-
-    @property
-    def what(self) -> str:
-        return f"damaged at byte {self.offset}: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -76,10 +74,7 @@ class Empty(BadArchive):
         "the engine fills an OVF_STORE within an hour and empties it for a moment when it writes it: read "
         "the domain's other OVF_STORE, or try again"
     )
-
-    @property
-    def what(self) -> str:
-        return "there is no archive in it"
+    fault = "there is no archive in it"
 
 
 @dataclass(eq=False)
@@ -89,10 +84,7 @@ class NoEntry(BadArchive):
     name: str
     entries: int
     remedy = "check the VM's id, and that a disk of the VM is on this storage domain"
-
-    @property
-    def what(self) -> str:
-        return f"none of its {self.entries} entries is {self.name}"
+    fault = "none of its {self.entries} entries is {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
