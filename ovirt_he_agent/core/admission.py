@@ -7,7 +7,9 @@ cannot be told: evidence is missing, and that is no.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ovirt_he_agent.core import health, model, snapshot, state, whereabouts
+from ovirt_he_agent.core import aftermath, snapshot, state
+from ovirt_he_agent.core.model import MonotonicMs
+from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.whereabouts import Place
 
 
@@ -20,38 +22,34 @@ class Check:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """All that a condition or guard may look at."""
-
-    state: state.State
-    snap: snapshot.Snapshot
-    now: model.MonotonicMs
-    verdict: whereabouts.Verdict
-    engine: health.EngineHealth
-
-
 OTHER_DEFINITION_PAUSE_MS = 10_000
 """The longest pause after a failed start when the next one uses another definition."""
+LOCK_PAUSE_MS = 30_000
+"""The least pause after a lock failure, when the evidence has changed since."""
 _IT_IS_ON = "it is on; hosted-engine --set-maintenance --mode=none ends it"
 
 
-def _known(name: str, off: bool | None, yes: str, no: str, unknown: str) -> Check:
-    return Check(name, off, unknown if off is None else yes if off else no)
+def is_asked_for(s: Scene) -> bool:
+    """An operator wants the start now: no pause, no turn to wait for."""
+    return s.request is not None and s.request.kind is snapshot.RequestKind.START
 
 
 def _global_maintenance_is_known_off(s: Scene) -> Check:
     """global maintenance known to be off"""
-    on = s.snap.global_maintenance.known(s.now, snapshot.GLOBAL_FLAGS_LIMIT_MS)
-    why = s.snap.global_maintenance.why_unknown(s.now)
-    return _known("global-maintenance-off", None if on is None else not on, "off", _IT_IS_ON, why)
+    on = s.global_maintenance
+    if on and is_asked_for(s) and s.request is not None and s.request.force:
+        return Check("global-maintenance-off", True, "it is on, and an operator starts the VM all the same")
+    if on is None:
+        return Check("global-maintenance-off", None, s.snap.global_maintenance.why_unknown(s.now))
+    return Check("global-maintenance-off", not on, _IT_IS_ON if on else "off")
 
 
 def _local_maintenance_is_known_off(s: Scene) -> Check:
     """local maintenance known to be off"""
-    on = s.snap.local_maintenance.known(s.now, snapshot.LOCAL_FILE_LIMIT_MS)
-    why = s.snap.local_maintenance.why_unknown(s.now)
-    return _known("local-maintenance-off", None if on is None else not on, "off", _IT_IS_ON, why)
+    on = s.local_maintenance
+    if on is None:
+        return Check("local-maintenance-off", None, s.snap.local_maintenance.why_unknown(s.now))
+    return Check("local-maintenance-off", not on, _IT_IS_ON if on else "off")
 
 
 def _ha_lease_is_held(s: Scene) -> Check:
@@ -89,7 +87,7 @@ def _definition_carries_leases(s: Scene) -> Check:
 def _leases_are_on_leaves(s: Scene) -> Check:
     """every lease on a volume that is the end of its chain"""
     for ref in s.snap.opened():
-        read = s.snap.vm_leases.get(ref, snapshot.Evidence())
+        read = s.snap.vm_leases.get(ref, _NEVER_READ)
         view = read.known(s.now, snapshot.LEASE_OWNERS_LIMIT_MS)
         if view is None or view.is_leaf is None:
             why = read.why_unknown(s.now) if view is None else "VDSM does not say so"
@@ -103,10 +101,19 @@ def _leases_are_on_leaves(s: Scene) -> Check:
     return Check("leases-on-leaves", True, "all are leaves")
 
 
+_NEVER_READ: snapshot.Evidence[snapshot.LeaseView] = snapshot.Evidence()
+
+
 def _vm_is_nowhere(s: Scene) -> Check:
     """the VM running nowhere"""
-    holds = {Place.NOWHERE: True, Place.UNCLEAR: None}.get(s.verdict.place, False)
+    place = s.verdict.place
+    holds = True if place is Place.NOWHERE else None if place is Place.UNCLEAR else False
     return Check("vm-nowhere", holds, "; ".join(s.verdict.reasons))
+
+
+def _no_stop_is_under_way(s: Scene) -> Check:
+    """no stop of the VM here under way"""
+    return Check("no-stop", s.state.stop is None, s.state.stop.why if s.state.stop else "none")
 
 
 def _pause_is_over(s: Scene) -> Check:
@@ -115,24 +122,59 @@ def _pause_is_over(s: Scene) -> Check:
     end = s.state.last_end
     if left_ms <= 0:
         return Check("pause-over", True, "no pause")
-    last = f" after: {end.detail}" if end else ""
+    last = f" after: {end.end.value}, {end.detail}" if end else ""
     return Check("pause-over", False, f"{-(-left_ms // 1000)} s left{last}")
 
 
-def pause_until(s: Scene) -> model.MonotonicMs:
-    """No start before; sooner if the next one uses another definition than the one that failed."""
+def pause_until(s: Scene) -> MonotonicMs:
+    """No start before; sooner when what failed will not be tried again as it was."""
+    if is_asked_for(s):
+        return s.now
     end, definition = s.state.last_end, s.snap.definition.value
-    if end is None or definition is None or end.end is not state.End.START_FAILED:
-        return s.state.not_before
-    if end.definition_sha256 in (None, definition.sha256):
-        return s.state.not_before
-    return model.MonotonicMs(min(s.state.not_before, end.at + OTHER_DEFINITION_PAUSE_MS))
+    until = s.state.not_before
+    if end is None:
+        return until
+    if end.end is state.End.LOCK_FAILED:
+        since = s.state.nowhere_since
+        if since is not None and since > end.at:  # somebody had it meanwhile: the evidence is another one
+            until = min(until, MonotonicMs(end.at + LOCK_PAUSE_MS))
+    elif (
+        end.end is state.End.START_FAILED
+        and definition is not None
+        and end.definition_sha256 not in (None, definition.sha256)
+    ):
+        until = min(until, MonotonicMs(end.at + OTHER_DEFINITION_PAUSE_MS))
+    return until
+
+
+def _it_is_our_turn(s: Scene) -> Check:
+    """no better host that should start it first"""
+    if is_asked_for(s):
+        return Check("our-turn", True, "an operator asked for it here")
+    field = s.field
+    if not field.rivals:
+        return Check("our-turn", True, "no other host may start it")
+    first = field.rivals[0]
+    if aftermath.is_cooling_down(s):
+        return Check("our-turn", False, f"starts failed here repeatedly, and host {first.host_id} may start it")
+    if not field.rank:
+        return Check("our-turn", True, "this host goes first")
+    left_ms = turn_at(s) - s.now
+    goes_first = f"host {first.host_id} goes first (score {first.score}, here {field.own.score})"
+    if left_ms <= 0:
+        return Check("our-turn", True, f"{goes_first} and did not start it")
+    return Check("our-turn", False, f"{goes_first}; {-(-left_ms // 1000)} s left for better hosts")
+
+
+def turn_at(s: Scene) -> MonotonicMs:
+    """When better hosts have had their time."""
+    since = s.state.nowhere_since if s.state.nowhere_since is not None else s.now
+    return MonotonicMs(since + s.field.rank * s.rules.rank_step_ms)
 
 
 def _no_command_in_flight(s: Scene) -> Check:
     """the end of the VM command in flight"""
-    busy = s.snap.command is not None and s.snap.command.done_at is None
-    return Check("no-command-in-flight", not busy, s.snap.command.kind if busy and s.snap.command else "none")
+    return Check("no-command-in-flight", not s.busy, s.snap.command.kind if s.busy and s.snap.command else "none")
 
 
 CONDITIONS: tuple[Callable[[Scene], Check], ...] = (
@@ -143,6 +185,23 @@ CONDITIONS: tuple[Callable[[Scene], Check], ...] = (
     _definition_carries_leases,
     _leases_are_on_leaves,
     _vm_is_nowhere,
+    _no_stop_is_under_way,
     _pause_is_over,
+    _it_is_our_turn,
     _no_command_in_flight,
 )
+
+
+Lacking = tuple[Callable[[Scene], Check], Check]
+
+
+def lacking(s: Scene) -> tuple[Lacking, ...]:
+    """The conditions that do not hold, each with what it found; looked at once."""
+    if s.lacking is None:
+        found = ((condition, condition(s)) for condition in CONDITIONS)
+        s.lacking = tuple((condition, check) for condition, check in found if not check.holds)
+    return s.lacking
+
+
+WAITS = frozenset((_pause_is_over, _it_is_our_turn, _no_command_in_flight))
+"""Conditions that time alone fulfils."""

@@ -1,108 +1,327 @@
-"""What the end of a VM's life, or of a try to start it, teaches: its kind and the pause that follows.
+"""What a look teaches: how a life of the VM or a try to start it ended, and how long something has been so.
 
-Exit reasons: vdsm: lib/vdsm/virt/vmexitreason.py.
+Exit reasons: vdsm: lib/vdsm/virt/vmexitreason.py. Each kind of end has its pause and says
+whether this host or the others should go first.
 """
 
 from dataclasses import replace
+from typing import Any
 
-from ovirt_he_agent.core import admission, model, snapshot, whereabouts
-from ovirt_he_agent.core.state import Attempt, End, State
+from ovirt_he_agent.core import health, model, sickness, snapshot, whereabouts
+from ovirt_he_agent.core.model import ExitReason, MonotonicMs, ProbeOutcome
+from ovirt_he_agent.core.peers import PeerClass
+from ovirt_he_agent.core.scene import Scene
+from ovirt_he_agent.core.state import Attempt, End, State, Stop, StopCause
+from ovirt_he_agent.core.whereabouts import Place
 
+KEPT_MS = 1_800_000
 RECENT_MS = 600_000
+"""Ends of one kind within this time make the next pause longer."""
 REFUSED_PAUSE_MS = 2_000
 START_BACKOFF_MS = (10_000, 30_000, 60_000, 120_000)
 LOCK_BACKOFF_MS = (30_000, 60_000, 120_000)
-ENDED_DELAY_MS = {
-    # how the VM ended -> how long this host waits before it starts it again
-    model.ExitReason.USER_SHUTDOWN: 10_000,
-    model.ExitReason.ADMIN_SHUTDOWN: 12_000,
-    model.ExitReason.HOST_SHUTDOWN: 120_000,
-}
-
-LOCK_FAILURE_ENDINGS = (
-    # libvirt's and QEMU's texts over the years (ovirt-hosted-engine-ha: broker/submonitors/engine_health.py)
-    "Failed to acquire lock: error -243",
-    "Failed to acquire lock: Lease is held by another host",
-    "Is another process using the image?",
-)
+USER_PAUSE_MS = (10_000, 30_000, 60_000, 120_000)
+ADMIN_PAUSE_MS = 12_000
+HOST_SHUTDOWN_PAUSE_MS = 120_000
+COOLDOWN_FAILURES = 3
+COOLDOWN_MS = 600_000
+"""From the last failed start; upstream's hosts keep to as long (ENGINE_RETRY_EXPIRATION_SECS)."""
 
 
-def learn(s: admission.Scene) -> State:
-    """The state after what the snapshot tells of commands, ends and flags."""
-    state, snap, now = s.state, s.snap, s.now
-    on = snap.global_maintenance.known(now, snapshot.GLOBAL_FLAGS_LIMIT_MS)
-    if on is not None:
-        state = replace(state, global_was_on=on)
-    own_lease = snap.own_ha_lease.known(now, snapshot.OWN_LEASE_LIMIT_MS)
+def learn(s: Scene) -> State:
+    """The state after what the snapshot tells; the same object when it tells nothing new."""
+    changes: dict[str, Any] = {}
+    state = _of_commands(s, s.state)
+    state = _of_the_vm(s, state)
+    _of_flags(s, state, changes)
+    _of_place(s, state, changes)
+    _of_health(s, state, changes)
+    _of_stop(s, state, changes)
+    _of_twin(s, state, changes)
+    changes["told_vm"] = s.told.memory
+    changes = {name: value for name, value in changes.items() if getattr(state, name) != value}
+    return replace(state, **changes) if changes else state
+
+
+def _of_flags(s: Scene, state: State, changes: dict[str, Any]) -> None:
+    if s.global_maintenance is not None:
+        changes["global_was_on"] = s.global_maintenance
+    own_lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
     if own_lease is not None and own_lease.held:
-        state = replace(state, has_joined=True)
-    state = replace(state, attempts=tuple(a for a in state.attempts if now - a.at < RECENT_MS))
-    command = snap.command
-    if command is not None and command.done_at is not None and command.number > state.seen_command:
-        state = replace(state, seen_command=command.number)
-        if command.kind == "StartVm" and command.ok:
-            started_from = command.definition_sha256
-            state = replace(state, was_here=True, was_good=False, started_from=started_from)
-        elif command.refused:  # its cause is in the evidence now; only do not spin
-            state = replace(state, not_before=model.MonotonicMs(now + REFUSED_PAUSE_MS))
-        elif command.ok is not True:
+        changes["has_joined"] = True
+    if state.attempts and s.now - state.attempts[0].at >= KEPT_MS:
+        changes["attempts"] = tuple(a for a in state.attempts if s.now - a.at < KEPT_MS)
+    lost = s.network is not None and s.network <= 0.0
+    if not lost:
+        changes["network_lost_since"] = None
+    elif state.network_lost_since is None:
+        changes["network_lost_since"] = s.now
+
+
+def _of_commands(s: Scene, state: State) -> State:
+    command = s.snap.command
+    if command is None or command.done_at is None or command.number <= state.seen_command:
+        return state
+    state = replace(state, seen_command=command.number)
+    match command.kind:
+        case "StartVm" if command.ok:
+            return replace(
+                state,
+                was_here=True,
+                here_since=s.now,
+                was_good=False,
+                bad_ms=0,
+                rebooting=False,
+                started_from=command.definition_sha256,
+                favoured=False,
+            )
+        case "ShutdownVm" if state.stop is not None:
+            if command.ok:
+                return replace(state, stop=replace(state.stop, told_at=s.now))
+            if not command.refused:  # it cannot be asked: the guest has no ears
+                return replace(state, stop=replace(state.stop, kill=True))
+        case "DestroyVm" if state.stop is not None and not command.refused:
+            kills = state.stop.kills + (command.ok is True)
+            return replace(state, stop=replace(state.stop, kills=kills, killed_at=s.now))
+        case "StartVm" | "CleanVdsmEntry" if command.ok is not True and not command.refused:
             state = replace(state, started_from=command.definition_sha256)
-            state = _ended(state, now, End.START_FAILED, f"{command.kind}: {command.detail}")
-            state = replace(state, started_from=None)
-    view = snap.vm.known(now, snapshot.VM_LIMIT_MS)
+            state = _ended(state, s, End.START_FAILED, f"{command.kind}: {command.detail}")
+            return replace(state, started_from=None)
+        case _:
+            pass
+    if command.refused:  # its cause is in the evidence now; only do not spin
+        return replace(state, not_before=max(state.not_before, MonotonicMs(s.now + REFUSED_PAUSE_MS)))
+    return state
+
+
+def _of_the_vm(s: Scene, state: State) -> State:
+    view, command = s.view, s.snap.command
     if view is None:
         return state
-    if command is not None and command.done_at is not None and (snap.vm.at or 0) < command.done_at:
+    if command is not None and command.done_at is not None and (s.snap.vm.at or 0) < command.done_at:
         return state  # what VDSM said before the command ended says nothing of this life
-    if whereabouts.here(view) is not None:
-        good = s.engine.good_twice or (s.engine.good and not state.was_here)
-        return replace(state, was_here=True, was_good=state.was_good or good)
+    place = whereabouts.here(view)
+    if place is Place.INCOMING:
+        return state  # it lives there until VDSM says otherwise
+    if place is not None:
+        assert view.report is not None
+        rebooting = view.report.status is model.VmStatus.REBOOT_IN_PROGRESS
+        if state.was_here and state.rebooting == rebooting:
+            return state
+        since = state.here_since if state.was_here else s.now
+        return replace(state, was_here=True, here_since=since, rebooting=rebooting, favoured=False)
     if not state.was_here:
         return state
-    ended = _life_ended(state, view.report, now)
-    return replace(ended, was_here=False, was_good=False, started_from=None)
+    ended = _life_ended(s, state, view.report)
+    return replace(
+        ended, was_here=False, was_good=False, started_from=None, rebooting=False, bad_ms=0, stop=None
+    )
 
 
-def _life_ended(state: State, report: model.VmReport | None, now: model.MonotonicMs) -> State:
+def _life_ended(s: Scene, state: State, report: model.VmReport | None) -> State:
+    if state.stop is not None:
+        first = not _recent(s, state, End.STOPPED_BY_US, KEPT_MS)
+        if state.stop.cause is StopCause.ASKED:
+            return _ended(
+                state, s, End.ADMIN_SHUTDOWN, state.stop.why, pause_ms=ADMIN_PAUSE_MS, others_first=True
+            )
+        paused = state.stop.cause is StopCause.SICK and state.stop.kill and state.stop.told_at is None
+        in_place = state.stop.cause is StopCause.SICK and first and not paused
+        return _ended(
+            state,
+            s,
+            End.STOPPED_BY_US,
+            state.stop.why,
+            pause_ms=0,
+            favoured=in_place,
+            others_first=not in_place,
+        )
     if report is None:
-        return _ended(state, now, End.ENDED, "VDSM does not know the VM any more")
+        return _crashed(s, state, "VDSM does not know the VM any more")
     message = report.exit_message or "no exit message"
+    if health.is_lock_failure(report.exit_message):
+        return _ended(state, s, End.LOCK_FAILED, message)
     reason = report.exit_reason
-    if is_lock_failure(report.exit_message):
-        return _ended(state, now, End.LOCK_FAILED, message)
-    if reason is model.ExitReason.MIGRATION_SUCCEEDED:
-        return _ended(state, now, End.ENDED, "it migrated away", delay_ms=0)
-    if not state.was_good and (reason is model.ExitReason.START_FAILED or report.exit_code):
-        return _ended(state, now, End.START_FAILED, message)
-    delay_ms = ENDED_DELAY_MS.get(reason) if reason is not None else None
-    return _ended(state, now, End.ENDED, message, delay_ms=delay_ms)
+    match reason:
+        case ExitReason.MIGRATION_SUCCEEDED:
+            return _ended(state, s, End.MIGRATED, message, pause_ms=0)
+        case ExitReason.DESTROYED_ON_REBOOT:
+            return _rebooted(state, s, message)
+        case ExitReason.ADMIN_SHUTDOWN:
+            return _ended(
+                state, s, End.ADMIN_SHUTDOWN, message, pause_ms=ADMIN_PAUSE_MS, others_first=True
+            )
+        case ExitReason.HOST_SHUTDOWN:
+            return _ended(
+                state, s, End.HOST_SHUTDOWN, message, pause_ms=HOST_SHUTDOWN_PAUSE_MS, others_first=True
+            )
+        case ExitReason.DESTROYED_ON_PAUSE_TIMEOUT:
+            return _ended(state, s, End.STORAGE, message, pause_ms=0, others_first=True)
+        case _ if state.rebooting:
+            return _rebooted(state, s, message)
+        case ExitReason.USER_SHUTDOWN:
+            return _user_shutdown(s, state, message)
+        case _ if not state.was_good and (reason is ExitReason.START_FAILED or report.exit_code):
+            return _ended(state, s, End.START_FAILED, message)
+        case ExitReason.ENDED | ExitReason.SAVE_SUCCEEDED:
+            return _user_shutdown(s, state, message)
+        case _:
+            return _crashed(s, state, message)
+
+
+def _rebooted(state: State, s: Scene, message: str) -> State:
+    again = _recent(s, state, End.GUEST_REBOOT, RECENT_MS)
+    pause_ms = 0 if again < 3 else START_BACKOFF_MS[min(again - 3, 3)]  # a guest in a reboot loop
+    return _ended(state, s, End.GUEST_REBOOT, message, pause_ms=pause_ms, favoured=True)
+
+
+def _user_shutdown(s: Scene, state: State, message: str) -> State:
+    before = _recent(s, state, End.USER_SHUTDOWN, KEPT_MS)
+    pause_ms = USER_PAUSE_MS[min(before, len(USER_PAUSE_MS) - 1)]
+    return _ended(state, s, End.USER_SHUTDOWN, message, pause_ms=pause_ms, favoured=True)
+
+
+def _crashed(s: Scene, state: State, message: str) -> State:
+    """The first one is mended in place at once; at the second within ten minutes others go first."""
+    before = _recent(s, state, End.CRASH, RECENT_MS)
+    if not before:
+        return _ended(state, s, End.CRASH, message, pause_ms=0, favoured=True)
+    pause_ms = START_BACKOFF_MS[min(before - 1, len(START_BACKOFF_MS) - 1)]
+    return _ended(state, s, End.CRASH, message, pause_ms=pause_ms, others_first=True)
+
+
+def _recent(s: Scene, state: State, end: End, within_ms: int) -> int:
+    return sum(a.end is end and s.now - a.at < within_ms for a in state.attempts)
 
 
 def _ended(
-    state: State, now: model.MonotonicMs, end: End, detail: str, *, delay_ms: int | None = None
+    state: State,
+    s: Scene,
+    end: End,
+    detail: str,
+    *,
+    pause_ms: int | None = None,
+    favoured: bool = False,
+    others_first: bool = False,
 ) -> State:
-    """Note an end; the pause grows with the ends of the same kind within ten minutes."""
-    before = sum(a.end is end for a in state.attempts)
-    if delay_ms is None:
-        match end:
-            case End.LOCK_FAILED:
-                delay_ms = LOCK_BACKOFF_MS[min(before, len(LOCK_BACKOFF_MS) - 1)]
-            case End.START_FAILED:
-                delay_ms = START_BACKOFF_MS[min(before, len(START_BACKOFF_MS) - 1)]
-            case End.ENDED:  # one restart at once (3.1: crash), then as failed starts
-                delay_ms = (0, *START_BACKOFF_MS)[min(before, len(START_BACKOFF_MS))]
-    attempt = Attempt(now, end, detail, state.started_from)
+    """Note an end; without ``pause_ms`` the pause grows with the ends of the same kind."""
+    if pause_ms is None:
+        steps = LOCK_BACKOFF_MS if end is End.LOCK_FAILED else START_BACKOFF_MS
+        pause_ms = steps[min(_recent(s, state, end, RECENT_MS), len(steps) - 1)]
+        others_first = end is End.START_FAILED
+    attempt = Attempt(s.now, end, detail, state.started_from)
+    until = MonotonicMs(s.now + RECENT_MS) if others_first else state.others_first_until
     return replace(
         state,
         attempts=(*state.attempts, attempt),
         last_end=attempt,
-        not_before=model.MonotonicMs(now + delay_ms),
+        not_before=MonotonicMs(s.now + pause_ms),
+        favoured=favoured,
+        others_first_until=until,
     )
 
 
-def is_lock_failure(message: str | None) -> bool:
-    """The VM did not start because another host holds its lease or disk."""
-    text = (message or "").strip()
-    if text.endswith(LOCK_FAILURE_ENDINGS):
-        return True
-    return "Is another process using the image [" in text and text.endswith("]?")
+def _of_place(s: Scene, state: State, changes: dict[str, Any]) -> None:
+    match s.verdict.place:
+        case Place.NOWHERE:
+            if state.nowhere_since is None:
+                changes["nowhere_since"] = s.now
+        case Place.HERE:
+            changes["nowhere_since"] = None
+            changes["last_runner"] = s.snap.host_id
+        case Place.ELSEWHERE:
+            changes["nowhere_since"] = None
+            changes["favoured"] = False
+            if s.verdict.host_id is not None:
+                changes["last_runner"] = s.verdict.host_id
+        case _:
+            changes["nowhere_since"] = None
+
+
+def _of_health(s: Scene, state: State, changes: dict[str, Any]) -> None:
+    if s.snap.probes and s.snap.probes[-1].outcome is ProbeOutcome.GOOD:
+        changes["good_at"] = s.snap.probes[-1].at
+    if not s.is_here or not state.was_here:
+        return
+    if s.engine.good_twice or (s.engine.good and not s.state.was_here):  # found running: once is enough
+        if not state.was_good:
+            changes["was_good"] = True
+            if state.started_from is not None:
+                changes["usual_boot_ms"] = s.now - state.here_since
+        changes["others_first_until"] = MonotonicMs(0)
+    finding = sickness.examine(s) if state.was_good or changes.get("was_good") else None
+    if finding is None:
+        if state.bad_ms and s.engine.good:
+            changes["bad_ms"] = 0
+    elif finding.excuse is not None:
+        if state.bad_ms:
+            changes["bad_until"] = s.now
+    elif not state.bad_ms:
+        since = s.engine.bad_since if s.engine.bad_since is not None else s.now
+        changes["bad_ms"] = max(1, s.now - since)
+        changes["bad_until"] = s.now
+    else:
+        changes["bad_ms"] = state.bad_ms + (s.now - state.bad_until)
+        changes["bad_until"] = s.now
+
+
+def _of_stop(s: Scene, state: State, changes: dict[str, Any]) -> None:
+    """A stop ends with the VM; it is given up when maintenance begins, or the engine recovers by itself."""
+    stop = state.stop
+    if stop is None or stop.cause is StopCause.ASKED:
+        return
+    if s.global_maintenance or s.local_maintenance:
+        changes["stop"] = None
+    elif stop.cause in (StopCause.SICK, StopCause.START_TOO_LONG) and s.engine.good_twice:
+        report = s.view.report if s.view is not None else None
+        if report is not None and report.status is model.VmStatus.UP and not stop.kills:
+            changes["stop"] = None
+
+
+def _of_twin(s: Scene, state: State, changes: dict[str, Any]) -> None:
+    """A living host claims with a fresh slot what is here, and no migration explains it."""
+    twin = next((p.host_id for p in s.peers.values() if _is_twin(s, p.kind, p.slot)), None)
+    if s.verdict.place is not Place.HERE or _migrated_lately(s):
+        twin = None
+    if twin != state.twin:
+        changes["twin"] = twin
+        changes["twin_owner_seen"] = None
+        return
+    if twin is None:
+        return
+    reads = [s.snap.vm_leases.get(ref) for ref in s.snap.opened()]
+    at = [r.at for r in reads if r is not None and r.at is not None]
+    views = [r.known(s.now, snapshot.LEASE_OWNERS_LIMIT_MS) if r is not None else None for r in reads]
+    if not views or not all(view is not None and view.owners == (twin,) for view in views):
+        changes["twin_owner_seen"] = None
+    elif state.twin_owner_seen is None:
+        changes["twin_owner_seen"] = min(at)
+
+
+def _is_twin(s: Scene, kind: PeerClass, slot: snapshot.PeerSlot | None) -> bool:
+    return kind is PeerClass.ALIVE and slot is not None and slot.claims_vm and not slot.stopped
+
+
+MIGRATION_MS = 60_000
+
+
+def _migrated_lately(s: Scene) -> bool:
+    at = s.state.memory.migrated_at
+    return at is not None and s.now - at <= MIGRATION_MS
+
+
+def is_cooling_down(s: Scene) -> bool:
+    """Three starts have failed here within ten minutes, the last one less than ten minutes ago."""
+    failures = [a.at for a in s.state.attempts if a.end is End.START_FAILED]
+    if len(failures) < COOLDOWN_FAILURES or s.now - failures[-1] >= COOLDOWN_MS:
+        return False
+    return any(
+        failures[i + COOLDOWN_FAILURES - 1] - failures[i] < RECENT_MS
+        and failures[-1] - failures[i + COOLDOWN_FAILURES - 1] < COOLDOWN_MS
+        for i in range(len(failures) - COOLDOWN_FAILURES + 1)
+    )
+
+
+def new_stop(s: Scene, cause: StopCause, why: str, *, kill: bool = False) -> Stop:
+    return Stop(cause=cause, why=why, since=s.now, kill=kill)
+

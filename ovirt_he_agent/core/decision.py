@@ -1,240 +1,355 @@
 """The one place that decides: ``decide(state, snapshot, now) -> Decision``. Total, pure, deterministic.
 
-Rules are rows: the first whose guard holds says the phase. A command is given
-only where every condition of ``admission`` holds. A guard's docstring is its
-label. These are one host's rules: ranking between hosts is not here.
+The rows of ``rules`` say the phase, ``admission`` whether the VM may be started. A call
+without news changes nothing. What people are told is put into words only when it is
+asked for, from the same scene.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ovirt_he_agent.core import admission, aftermath, health, model, snapshot, whereabouts
-from ovirt_he_agent.core.admission import Check, Scene
-from ovirt_he_agent.core.state import End, Phase, State
+from ovirt_he_agent.core import (
+    admission,
+    aftermath,
+    candidates,
+    health,
+    model,
+    peers,
+    policy,
+    publication,
+    rules,
+    score,
+    sickness,
+    snapshot,
+    whereabouts,
+)
+from ovirt_he_agent.core.admission import Check
+from ovirt_he_agent.core.commands import CleanVdsmEntry, DestroyVm, ShutdownVm, StartVm, VmCommand
+from ovirt_he_agent.core.model import MonotonicMs
+from ovirt_he_agent.core.rules import Rule
+from ovirt_he_agent.core.scene import Scene
+from ovirt_he_agent.core.snapshot import RequestKind
+from ovirt_he_agent.core.state import Phase, State
 from ovirt_he_agent.core.whereabouts import Place
-
-SICK_AFTER_MS = 15_000
-STORAGE_FAILING_MS = 20_000
-VDSM_GONE_MS = 5_000
-MIGRATED_AWAY_MS = 40_000
-COOLDOWN_FAILURES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class StartVm:
-    """Start the engine VM by its UUID with the definition of this hash."""
-
-    vm_id: str
-    definition_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class CleanVdsmEntry:
-    """Let VDSM forget the VM's Down record; touches nothing that runs."""
-
-    vm_id: str
-
-
-VmCommand = StartVm | CleanVdsmEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What became of an operator's request: heard once, granted or not."""
+
+    number: int
+    granted: bool
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wants:
+    """What the rules need of those who observe and hold; levels, not events."""
+
+    alert: bool
+    """Look often: something is about to be decided, or the engine is not known to be good."""
+    lease_owners: bool
+    """Who owns the VM's leases matters."""
+    count_down: bool
+    """A host is about to be called dead: look at the lockspaces every second."""
+    domain_monitor: bool | None
+    """VDSM should monitor the storage domain; None: leave it as it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    state: State
-    verdict: whereabouts.Verdict
+    before: State
+    """What ``decide`` was given: the act step decides again from it."""
+    scene: Scene
+    rule: Rule
     command: VmCommand | None
-    reason: str
-    """One sentence: why this phase, and why no command if there is none."""
-    waits_for: tuple[str, ...]
-    """What has to change before the VM may start here; empty while it runs or is being started."""
-    trace: tuple[Check, ...]
-    wake_at: model.MonotonicMs | None
-    """Decide again at this time even without news."""
+    heard: Heard | None
+
+    @property
+    def state(self) -> State:
+        return self.scene.state
+
+    @property
+    def phase(self) -> Phase:
+        return self.scene.state.phase
+
+    @property
+    def verdict(self) -> whereabouts.Verdict:
+        return self.scene.verdict
+
+    @property
+    def published(self) -> publication.Published | None:
+        """What this host says of itself now; None: it cannot."""
+        return publication.of(self.scene)
+
+    @property
+    def wants(self) -> Wants:
+        return _wants(self.scene)
+
+    @property
+    def reason(self) -> str:
+        """One sentence: why this phase, and why no command if there is none."""
+        return _reason(self)
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """What has to change before the VM may start here; empty while it runs or is being started."""
+        return () if self.scene.is_here or self.command is not None else _missing(self)
+
+    @property
+    def trace(self) -> tuple[Check, ...]:
+        """Every rule that was tested, in order, then every condition of a start."""
+        return _trace(self)
+
+    @property
+    def wake_at(self) -> MonotonicMs | None:
+        """Decide again at this time even without news."""
+        return _wake_at(self.scene)
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What an operator should know of although the agent does nothing about it."""
+        return _alarms(self.scene)
 
 
-# Phases: what a host may be doing. The order of the rows is the order of what matters more.
+_POLICY = policy.Policy()
+_WEIGHTS = score.Weights()
 
 
-def _evidence_is_coming(s: Scene) -> bool:
-    """just started: the first evidence is still being gathered"""
-    first = (s.snap.vm, s.snap.domain, s.snap.own_ha_lease, s.snap.slots, s.snap.local_maintenance)
-    if any(read.problem for read in first):
-        return False
-    return not s.state.has_joined or any(read.at is None for read in first)
-
-
-def _cut_off(s: Scene) -> bool:
-    """not in local maintenance, and our host id or the storage was lost"""
-    if s.snap.local_maintenance.known(s.now, snapshot.LOCAL_FILE_LIMIT_MS):
-        return False
-    lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
-    storage = s.snap.slots
-    failing = storage.problem is not None and storage.known(s.now, STORAGE_FAILING_MS) is None
-    return lease is None or not lease.held or failing
-
-
-def _frozen(s: Scene) -> bool:
-    """global maintenance is on, or unknown after it was on"""
-    on = s.snap.global_maintenance.known(s.now, snapshot.GLOBAL_FLAGS_LIMIT_MS)
-    return on is True or (on is None and s.state.global_was_on)
-
-
-def _blind(s: Scene) -> bool:
-    """the VM's status on this host is unknown"""
-    read = s.snap.vm
-    failing = read.problem is not None and read.known(s.now, VDSM_GONE_MS) is None
-    return failing or read.known(s.now, snapshot.VM_LIMIT_MS) is None
-
-
-def _local_without_vm(s: Scene) -> bool:
-    """local maintenance is on and the VM is not here"""
-    on = s.snap.local_maintenance.known(s.now, snapshot.LOCAL_FILE_LIMIT_MS)
-    view = s.snap.vm.known(s.now, snapshot.VM_LIMIT_MS)
-    return on is True and view is not None and whereabouts.here(view) is None
-
-
-def _here(s: Scene) -> bool:
-    """the VM is on this host"""
-    return s.verdict.place in (Place.HERE, Place.HERE_PENDING, Place.INCOMING, Place.OUTGOING)
-
-
-def _starting(s: Scene) -> bool:
-    """the VM is here and its engine has not been good in this life"""
-    return _here(s) and not s.state.was_good
-
-
-def _sick(s: Scene) -> bool:
-    """the VM is here and its engine has not been good for 15 s"""
-    return _here(s) and s.engine.bad_for_ms(s.now) >= SICK_AFTER_MS
-
-
-def _migrated_away(s: Scene) -> bool:
-    """the VM migrated away from here and has not shown up elsewhere"""
-    view = s.snap.vm.known(s.now, snapshot.VM_LIMIT_MS)
-    return (
-        view is not None
-        and view.report is not None
-        and view.report.exit_reason is model.ExitReason.MIGRATION_SUCCEEDED
-        and s.verdict.place is not Place.ELSEWHERE
-        and s.state.last_end is not None
-        and s.now - s.state.last_end.at < MIGRATED_AWAY_MS
-    )
-
-
-def _cooling_down(s: Scene) -> bool:
-    """three starts failed within ten minutes and the next pause is not over"""
-    failures = [a for a in s.state.attempts if a.end is End.START_FAILED]
-    return len(failures) >= COOLDOWN_FAILURES and s.now < s.state.not_before
-
-
-def _otherwise(s: Scene) -> bool:
-    """the VM is not here"""
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    name: str
-    guard: Callable[[Scene], bool]
-    phase: Phase
-
-
-RULES: tuple[Rule, ...] = (
-    Rule("local-without-vm", _local_without_vm, Phase.LOCAL),
-    Rule("evidence-is-coming", _evidence_is_coming, Phase.INIT),
-    Rule("cut-off", _cut_off, Phase.CUT),
-    Rule("frozen", _frozen, Phase.FROZEN),
-    Rule("blind", _blind, Phase.BLIND),
-    Rule("starting", _starting, Phase.STARTING),
-    Rule("sick", _sick, Phase.SICK),
-    Rule("here", _here, Phase.RUNNING),
-    Rule("migrated-away", _migrated_away, Phase.AWAY),
-    Rule("cooling-down", _cooling_down, Phase.COOLDOWN),
-    Rule("otherwise", _otherwise, Phase.STANDBY),
-)
-
-_NO_START = {Phase.INIT, Phase.CUT, Phase.FROZEN, Phase.BLIND, Phase.LOCAL, Phase.AWAY}
-
-
-def decide(state: State, snap: snapshot.Snapshot, now: model.MonotonicMs) -> Decision:
+def decide(
+    state: State,
+    snap: snapshot.Snapshot,
+    now: MonotonicMs,
+    *,
+    rules_of: policy.Policy = _POLICY,
+    weights: score.Weights = _WEIGHTS,
+) -> Decision:
     """What to be and what to do, from ``state`` and the evidence; a call without news changes nothing."""
-    state = replace(state, memory=whereabouts.remember(state.memory, snap, now))
-    verdict = whereabouts.locate(state.memory, snap, now)
+    before = state
+    memory = whereabouts.remember(state.memory, snap, now)
+    if memory is not state.memory:
+        state = replace(state, memory=memory)
+    found = peers.look(
+        snap,
+        now,
+        claimed=memory.claimed,
+        unprotected=memory.unprotected,
+        free_for_ms=memory.free_for_ms,
+    )
     view = snap.vm.known(now, snapshot.VM_LIMIT_MS)
-    engine = health.judge(view.report if view else None, snap.probes)
-    state = aftermath.learn(Scene(state, snap, now, verdict, engine))
-    scene = Scene(state, snap, now, verdict, engine)
+    scene = Scene(
+        state,
+        snap,
+        now,
+        rules=rules_of,
+        weights=weights,
+        peers=found,
+        verdict=whereabouts.locate(memory, snap, found, now),
+        engine=health.judge(view.report if view else None, snap.probes, now),
+    )
+    state = aftermath.learn(scene)
+    if state is not scene.state:
+        scene = scene.with_state(state)
 
-    trace = []
-    rule = RULES[-1]
-    for row in RULES:
-        holds = row.guard(scene)
-        trace.append(Check(row.name, holds, (row.guard.__doc__ or "").strip()))
-        if holds:
-            rule = row
-            break
-    checks = tuple(condition(scene) for condition in admission.CONDITIONS)
-    trace.extend(checks)
+    rule = next(row for row in rules.RULES if row.guard(scene))
+    changes: dict[str, object] = {}
     if state.phase is not rule.phase:
-        state = replace(state, phase=rule.phase, phase_since=now)
+        changes = {"phase": rule.phase, "phase_since": now}
+    if rule.stop is not None:
+        changes["stop"] = rule.stop(scene)
+    elif state.stop is not None and rule.phase in (Phase.RUNNING, Phase.SICK, Phase.STARTING):
+        changes["stop"] = None  # given up: nothing of it may be left when the next one begins
+    command = None
+    if rule.command is not None:
+        acting = scene.with_state(replace(state, **changes)) if changes else scene  # type: ignore[arg-type]
+        command = rule.command(acting)
+    elif not scene.is_here and rule.phase not in rules.NO_COMMAND:
+        command = _start(scene)
+    heard = _hear(scene, command)
+    if heard is not None:
+        changes["seen_request"] = heard.number
+    if changes:
+        lacking = scene.lacking
+        scene = scene.with_state(replace(state, **changes))  # type: ignore[arg-type]
+        scene.lacking = lacking
+    return Decision(before, scene, rule, command, heard)
 
-    command: VmCommand | None = None
-    running = _here(scene)
-    lacking = [
-        (condition, check)
-        for condition, check in zip(admission.CONDITIONS, checks, strict=True)
-        if not check.holds
-    ]
-    # safety: a start needs every condition of admission known to hold, whatever the phase says
-    if not lacking and rule.phase not in _NO_START and not running:
-        if view is not None and view.report is not None:
-            command = CleanVdsmEntry(snap.vm_id)  # safety: here() made sure that it is Down
-        elif snap.definition.value is not None:
-            command = StartVm(snap.vm_id, snap.definition.value.sha256)
+
+def _start(s: Scene) -> VmCommand | None:
+    """safety: a start needs every condition of admission known to hold, whatever the phase says."""
+    if s.verdict.place is not Place.NOWHERE or admission.lacking(s):
+        return None
+    if s.view is not None and s.view.report is not None:
+        return CleanVdsmEntry(s.snap.vm_id)  # safety: here() made sure that it is Down
+    definition = s.snap.definition.value
+    return StartVm(s.snap.vm_id, definition.sha256) if definition is not None else None
+
+
+def _hear(s: Scene, command: VmCommand | None) -> Heard | None:
+    request = s.request
+    if request is None or s.busy:
+        return None
+    match request.kind, command:
+        case RequestKind.START, CleanVdsmEntry():
+            return None  # the record of its last life goes first
+        case RequestKind.START, StartVm():
+            return Heard(number=request.number, granted=True, answer="the VM is being started here")
+        case RequestKind.SHUTDOWN, ShutdownVm():
+            answer = "the guest was asked to shut down"
+            return Heard(number=request.number, granted=True, answer=f"{answer}; {_AGAIN}")
+        case RequestKind.POWER_OFF, DestroyVm():
+            return Heard(number=request.number, granted=True, answer=f"the VM is being powered off; {_AGAIN}")
+    return Heard(number=request.number, granted=False, answer=_why_not(s, request))
+
+
+_AGAIN = "without global maintenance it is started again"
+
+
+def _why_not(s: Scene, request: snapshot.Request) -> str:
+    if request.kind is RequestKind.START:
+        if s.is_here:
+            return f"the VM is on this host already: {'; '.join(s.verdict.reasons)}"
+        lacking = [f"{(c.__doc__ or '').strip()}: {check.detail}" for c, check in admission.lacking(s)]
+        return f"a start here needs {'; '.join(lacking)}" if lacking else "this host may not start it now"
+    if not s.is_here:
+        where = "; ".join(s.verdict.reasons)
+        return f"the VM is not on this host ({s.verdict.place.value}: {where}); ask the host that runs it"
+    if s.global_maintenance is not False and not request.force:
+        on = "on" if s.global_maintenance else "unknown"
+        return f"global maintenance is {on}; --force does it all the same"
+    return f"this host is {s.state.phase.value} and commands nothing now"
+
+
+def _wants(s: Scene) -> Wants:
+    phase, place = s.state.phase, s.verdict.place
+    calm = phase in (Phase.FROZEN, Phase.LOCAL) or place is Place.ELSEWHERE
+    if phase is Phase.RUNNING:
+        calm = s.engine.good and s.state.twin is None
+    paused = (
+        place is Place.HERE
+        and s.view is not None
+        and s.view.report is not None
+        and s.view.report.status is model.VmStatus.PAUSED
+    )
+    return Wants(
+        alert=not calm,
+        lease_owners=not s.is_here or s.state.twin is not None or paused,
+        count_down=place is Place.NOWHERE_SOON,
+        domain_monitor=_domain_monitor(s),
+    )
+
+
+def _domain_monitor(s: Scene) -> bool | None:
+    """safety: stopping the monitor kills a VM here, so only when VDSM says that there is none."""
+    if s.state.phase is Phase.LOCAL:
+        return False
+    return None if s.local_maintenance else True
+
+
+def _label(condition: Callable[[Scene], Check]) -> str:
+    return (condition.__doc__ or "").strip()
+
+
+def _missing(d: Decision) -> tuple[str, ...]:
+    s = d.scene
     missing = tuple(
-        f"{(condition.__doc__ or '').strip()}: {check.detail}"
-        for condition, check in lacking
+        f"{_label(condition)}: {check.detail}"
+        for condition, check in admission.lacking(s)
         # in local maintenance nothing is looked at: what is unknown then is not what it waits for
-        if check.holds is False or rule.phase is not Phase.LOCAL
+        if check.holds is False or s.state.phase is not Phase.LOCAL
     )
-    missing = (*_failing(scene, rule), *missing)
-    return Decision(
-        state=state,
-        verdict=verdict,
-        command=command,
-        reason=_reason(scene, rule, command, missing),
-        waits_for=() if running or command else missing,
-        trace=tuple(trace),
-        wake_at=_wake_at(scene),
-    )
+    return (*_failing(s), *missing)
 
 
-def _failing(s: Scene, rule: Rule) -> tuple[str, ...]:
+def _failing(s: Scene) -> tuple[str, ...]:
     """The evidence whose failure made the phase, while it is still young enough for every condition."""
-    if rule.phase is Phase.BLIND and s.snap.vm.known(s.now, snapshot.VM_LIMIT_MS) is not None:
+    if s.state.phase is Phase.BLIND and s.view is not None:
         return (f"the VM's status on this host: {s.snap.vm.why_unknown(s.now)}",)
-    slots = s.snap.slots
-    if rule.phase is Phase.CUT and slots.problem and slots.known(s.now, snapshot.SLOT_LIMIT_MS) is not None:
-        return (f"the whiteboard: {slots.problem}",)
+    if s.state.phase is Phase.CUT:
+        for read, what in ((s.snap.slots, "the whiteboard"), (s.snap.own_slot, "this host's own slot")):
+            if read.problem and read.known(s.now, snapshot.SLOT_LIMIT_MS) is not None:
+                return (f"{what}: {read.problem}",)
     return ()
 
 
-def _reason(s: Scene, rule: Rule, command: VmCommand | None, missing: tuple[str, ...]) -> str:
-    label = (rule.guard.__doc__ or "").strip()
-    match command:
+def _reason(d: Decision) -> str:
+    s, label = d.scene, d.rule.label
+    match d.command:
         case StartVm():
             return "the VM runs nowhere and every condition for a start holds: start it here"
         case CleanVdsmEntry():
             return "the VM may start here: clear VDSM's record of its last life first"
+        case ShutdownVm(why=why):
+            return f"{label}: {why}; shut it down"
+        case DestroyVm(why=why):
+            return f"{label}: {why}; power it off"
         case None:
             pass
-    if _here(s):
-        return f"{label}: {'; '.join(s.verdict.reasons)}; engine: {s.engine.detail}"
+    if s.is_here:
+        stop = f"{s.state.stop.why}; " if s.state.stop is not None else ""
+        return f"{label}: {stop}{'; '.join(s.verdict.reasons)}; engine: {s.engine.detail}"
+    if s.verdict.place in (Place.ELSEWHERE, Place.NOWHERE_SOON) and d.rule.name in ("elsewhere", "soon"):
+        return f"{label}: {'; '.join(s.verdict.reasons)}"
+    missing = _missing(d)
     return f"{label}; a start here needs {missing[0]}" if missing else label
 
 
-def _wake_at(s: Scene) -> model.MonotonicMs | None:
-    times = [admission.pause_until(s)]
-    if s.engine.bad_since is not None:
-        times.append(model.MonotonicMs(s.engine.bad_since + SICK_AFTER_MS))
-    return min((t for t in times if t > s.now), default=None)
+def _trace(d: Decision) -> tuple[Check, ...]:
+    tested = []
+    for row in rules.RULES:
+        tested.append(Check(row.name, row is d.rule, row.label))
+        if row is d.rule:
+            break
+    return (*tested, *(condition(d.scene) for condition in admission.CONDITIONS))
+
+
+def _wake_at(s: Scene) -> MonotonicMs | None:
+    state, now = s.state, s.now
+    times: list[int] = []
+    if s.is_here:
+        if s.engine.bad_since is not None:
+            times.append(s.engine.bad_since + sickness.CONFIRMED_MS)
+        finding = sickness.examine(s) if state.bad_ms else None
+        if finding is not None and finding.excuse is None:
+            times.append(now + sickness.grace_ms(s, finding) - state.bad_ms)
+        if state.stop is not None and state.stop.told_at is not None:
+            times.append(state.stop.told_at + rules.SHUTDOWN_LIMIT_MS)
+        if state.stop is not None and state.stop.killed_at is not None:
+            times.append(state.stop.killed_at + rules.KILL_AGAIN_MS[0])
+        if state.network_lost_since is not None:
+            times.append(state.network_lost_since + s.rules.network_lost_ms)
+    else:
+        times.append(admission.pause_until(s))
+        if s.verdict.place is Place.NOWHERE:
+            times.append(admission.turn_at(s))
+        if s.verdict.free_at is not None:
+            times.append(s.verdict.free_at)
+    return MonotonicMs(min((t for t in times if t > now), default=0)) or None
+
+
+def _alarms(s: Scene) -> tuple[str, ...]:
+    out = []
+    if s.state.twin is not None:
+        out.append(
+            f"host {s.state.twin} says that it runs the VM, too; it is powered off here only when that "
+            "host owns its lease"
+        )
+    if s.state.stop is not None and s.state.stop.kills:
+        out.append(f"VDSM was told {s.state.stop.kills} times to power the VM off, and it is still here")
+    if s.verdict.place is Place.HERE and s.state.phase is Phase.RUNNING:
+        rivals = s.field.rivals if s.able_while_running.penalties else ()
+        if rivals and rivals[0].score - s.able_while_running.points >= rules.SCORE_GAP:
+            out.append(
+                f"host {rivals[0].host_id} would serve the VM better ({_penalties(s.able_while_running)}): "
+                "migrate it from the engine; it is not stopped for that"
+            )
+    return tuple(out)
+
+
+def _penalties(points: score.Score) -> str:
+    return "; ".join(f"{p.name}: {p.reason}" for p in points.penalties)
+
+
+def ranking(d: Decision) -> candidates.Field:
+    """This host among those that may start the VM."""
+    return d.scene.field

@@ -30,8 +30,31 @@ class EngineHealth:
         return 0 if self.bad_since is None else now - self.bad_since
 
 
-def judge(report: model.VmReport | None, probes: Sequence[model.HealthProbe]) -> EngineHealth:
+PROBE_LIMIT_MS = 30_000
+"""A look that ended longer ago says nothing of now: the calm pace and the page's own limit."""
+
+LOCK_FAILURE_ENDINGS = (
+    # libvirt's and QEMU's texts over the years (ovirt-hosted-engine-ha: broker/submonitors/engine_health.py)
+    "Failed to acquire lock: error -243",
+    "Failed to acquire lock: Lease is held by another host",
+    "Is another process using the image?",
+)
+
+
+def is_lock_failure(message: str | None) -> bool:
+    """The VM did not start because another host holds its lease or disk."""
+    text = (message or "").strip()
+    if text.endswith(LOCK_FAILURE_ENDINGS):
+        return True
+    return "Is another process using the image [" in text and text.endswith("]?")
+
+
+def judge(
+    report: model.VmReport | None, probes: Sequence[model.HealthProbe], now: model.MonotonicMs
+) -> EngineHealth:
     """Health from VDSM's report (None: not here or unknown) and the probes, newest last."""
+    if probes and not 0 <= now - probes[-1].at <= PROBE_LIMIT_MS:
+        probes = ()
     bad_since: model.MonotonicMs | None = None
     for probe in reversed(probes):
         if probe.outcome is ProbeOutcome.GOOD:

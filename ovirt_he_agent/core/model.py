@@ -66,6 +66,9 @@ class VmReport:
     exit_reason: ExitReason | None = None
     exit_message: str | None = None
     pause_code: str | None = None
+    guest_agent_alive: bool | None = None
+    guest_active: bool | None = None
+    """Its disks or CPUs do something."""
 
 
 def newer(a: VmReport, b: VmReport) -> bool:

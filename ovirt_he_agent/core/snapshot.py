@@ -4,6 +4,7 @@ Every reading is an ``Evidence``: a value, when it was read, and why there is no
 newer one. What is older than its limit is unknown (the limits below).
 """
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
@@ -21,6 +22,10 @@ HOSTS_LIMIT_MS = 20_000
 OWN_LEASE_LIMIT_MS = 15_000
 DOMAIN_LIMIT_MS = 25_000
 DEFINITION_LIMIT_MS = 60_000
+NETWORK_LIMIT_MS = 90_000
+"""Three periods of the network test, each of which may take half a minute."""
+RESOURCES_LIMIT_MS = 45_000
+CPU_LIMIT_MS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,48 @@ class PeerSlot:
     first_seen_at: model.MonotonicMs
     changed_at: model.MonotonicMs | None = None
     """When its bytes last changed before our eyes; None: never yet."""
+    ours: bool = False
+    """Written by this agent, not by upstream's."""
+    others_first: bool = False
+    """It asks the other hosts to start the VM before it does."""
+    policy_hash: str | None = None
+    engine_seen_ago_s: int | None = None
+    """How long before ``changed_at`` that host saw the engine's page good; None: it does not say."""
+    vm_word: str = ""
+    engine_health: str = ""
+    engine_detail: str = ""
+    """VDSM's word there for the VM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSeen:
+    """A host id of a lockspace: what our sanlock daemon thinks of it, and since when."""
+
+    flag: model.HostFlag
+    generation: int
+    io_timeout_s: int
+    timestamp: int
+    """That host's clock at its last renewal."""
+    renewed_at: model.MonotonicMs
+    """When its timestamp last changed before our eyes, or when it was seen first."""
+
+
+class RequestKind(enum.StrEnum):
+    """What an operator may ask of this host's VM."""
+
+    START = "start"
+    SHUTDOWN = "shutdown"
+    POWER_OFF = "poweroff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """An operator's wish. It is heard once: when it cannot be granted now, it is over."""
+
+    number: int
+    kind: RequestKind
+    force: bool
+    """Also in global maintenance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +202,8 @@ class Snapshot:
     local_maintenance: Evidence[bool] = Evidence()
     own_ha_lease: Evidence[OwnLease] = Evidence()
     domain: Evidence[model.DomainVitals] = Evidence()
-    ha_hosts: Evidence[tuple[model.HostLease, ...]] = Evidence()
-    sd_hosts: Evidence[tuple[model.HostLease, ...]] = Evidence()
+    ha_hosts: Evidence[Mapping[int, HostSeen]] = Evidence()
+    sd_hosts: Evidence[Mapping[int, HostSeen]] = Evidence()
     slots: Evidence[Mapping[int, PeerSlot]] = Evidence()
     definition: Evidence[Definition] = Evidence()
     vm: Evidence[VmView] = Evidence()
@@ -165,6 +212,18 @@ class Snapshot:
     """Newest last."""
     command: Command | None = None
     """The newest VM command."""
+    own_slot: Evidence[int] = Evidence()
+    """The last write of our own slot: its timestamp."""
+    network: Evidence[float] = Evidence()
+    """0..1: the share of network probes that succeeded."""
+    bridge_up: Evidence[bool] = Evidence()
+    cpu_load: Evidence[float] = Evidence()
+    """0..1, without the engine VM's own."""
+    memory_free_mib: Evidence[int] = Evidence()
+    config_up_to_date: bool = True
+    request: Request | None = None
+    leaving: bool = False
+    """The agent was told to stop."""
 
     def leases(self) -> tuple[LeaseRef, ...]:
         """Every lease that guards the VM's disks, whichever definition it was started from."""

@@ -10,19 +10,13 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ovirt_he_agent.core import model, snapshot
+from ovirt_he_agent.core import model, peers, snapshot
+from ovirt_he_agent.core.peers import Claim, Peer, PeerClass
 
-CLAIM_FRESH_MS = 60_000
-VOID_AFTER_MS = 20_000
-"""A stale claim is void when two fresh reads this far apart found every lease free."""
-WATCHDOG_FIRE_S = 60
-"""W of sanlock: a host is dead 8 T + W after its last renewal (sanlock(8), watchdog)."""
+REAFFIRMED_MS = 30_000
+"""A claim that is written anew so long after the leases were free is of a VM that holds none: an agent
+that only lags behind has noticed the VM's end by then (upstream's loops take 20 s together)."""
 
-_RUNNING_HERE = frozenset(model.VmStatus) - {
-    model.VmStatus.DOWN,
-    model.VmStatus.MIGRATION_DESTINATION,
-    model.VmStatus.MIGRATION_SOURCE,
-}
 _PENDING = {model.VmStatus.WAIT_FOR_LAUNCH}
 
 
@@ -37,6 +31,9 @@ class Place(enum.StrEnum):
     UNCLEAR = "unclear"
 
 
+ON_THIS_HOST = frozenset((Place.HERE, Place.HERE_PENDING, Place.INCOMING, Place.OUTGOING))
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """``reasons`` in plain words, with UNCLEAR what is missing; ``host_id`` with ELSEWHERE, NOWHERE_SOON."""
@@ -44,6 +41,8 @@ class Verdict:
     place: Place
     reasons: tuple[str, ...]
     host_id: int | None = None
+    free_at: model.MonotonicMs | None = None
+    """With NOWHERE_SOON: when sanlock will call the owner dead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,69 +56,115 @@ class Memory:
     claimed: frozenset[int] = frozenset()
     """Hosts whose last readable slot claimed the VM."""
     unprotected: frozenset[int] = frozenset()
-    """Hosts that claimed freshly while every lease was free: their VM holds no lease."""
+    """Hosts that went on claiming while every lease was free: their VM holds no lease."""
     owners: frozenset[int] = frozenset()
     """Hosts last seen as owner of a lease of the VM."""
     generations: tuple[tuple[int, int], ...] = ()
     """(host id, generation) in the storage domain's lockspace."""
     rises: tuple[tuple[int, model.MonotonicMs, int], ...] = ()
     """(host id, when its generation rose, milliseconds for which that proves nothing)."""
+    migrated_at: model.MonotonicMs | None = None
+    """When a migration of the VM was last seen on any host."""
+
+    @property
+    def free_for_ms(self) -> int | None:
+        """How long reads have found every lease free; None: the last look did not."""
+        if self.free_since is None or self.free_until is None:
+            return None
+        return self.free_until - self.free_since
+
+
+_MIGRATING = ("Migration Source", "Migration Destination")
 
 
 def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) -> Memory:
-    """The memory after a look at ``snap``."""
-    reads = [snap.vm_leases.get(ref, snapshot.Evidence()) for ref in snap.leases()]
-    views = [read.known(now, snapshot.LEASE_OWNERS_LIMIT_MS) for read in reads]
-    all_free = bool(views) and all(view is not None and view.owners == () for view in views)
-    oldest = min((read.at for read in reads if read.at is not None), default=None)
-    since, until = memory.free_since, memory.free_until
-    if not all_free or oldest is None:
-        since = until = None
-    else:
-        since, until = since if since is not None else oldest, oldest
+    """The memory after a look at ``snap``; the same object when it taught nothing."""
+    all_free = bool(snap.vm_leases)
+    oldest: model.MonotonicMs | None = None
+    owners: set[int] = set()
+    for ref in snap.leases():
+        read = snap.vm_leases.get(ref)
+        view = read.known(now, snapshot.LEASE_OWNERS_LIMIT_MS) if read is not None else None
+        if read is None or view is None or view.owners != ():
+            all_free = False
+        elif read.at is not None and (oldest is None or read.at < oldest):
+            oldest = read.at
+        if view is not None and view.owners:
+            owners.update(view.owners)
+    since = until = None
+    if all_free and oldest is not None:
+        since = memory.free_since if memory.free_since is not None else oldest
+        until = oldest
 
-    known_slots = snap.slots.known(now, snapshot.SLOT_LIMIT_MS)
-    slots = known_slots or {}
-    claimed = set(memory.claimed)
-    if known_slots is not None:
-        claimed &= set(known_slots)  # an emptied slot claims nothing
-    for slot in slots.values():
-        if slot.readable:  # a damaged one keeps its last claim
-            (claimed.add if slot.claims_vm else claimed.discard)(slot.host_id)
-    unprotected = {h for h in memory.unprotected if h in claimed}
-    if all_free:
-        unprotected |= {s.host_id for s in _claims(snap, slots) if _claim_is_fresh(s, now)}
+    claimed, unprotected, migrated_at = memory.claimed, memory.unprotected, memory.migrated_at
+    slots = snap.slots.known(now, snapshot.SLOT_LIMIT_MS)
+    if slots is not None:
+        found = {
+            slot.host_id
+            for slot in slots.values()
+            # a damaged one keeps its last claim; an emptied one has none
+            if (slot.claims_vm if slot.readable else slot.host_id in memory.claimed)
+        }
+        found.discard(snap.host_id)
+        claimed = frozenset(found)
+        # a claim that ends and comes again begins anew
+        lasting = {host_id for host_id in unprotected if host_id in found}
+        if since is not None:
+            lasting.update(
+                host_id
+                for host_id in found
+                if (changed := slots[host_id].changed_at) is not None
+                and slots[host_id].readable
+                and not slots[host_id].stopped
+                and changed - since >= REAFFIRMED_MS
+            )
+        unprotected = frozenset(lasting)
+        for host_id in found:
+            slot, changed = slots[host_id], slots[host_id].changed_at
+            if slot.engine_detail in _MIGRATING and changed is not None and changed > (migrated_at or 0):
+                migrated_at = changed
+    last_owners = frozenset(owners) if owners else memory.owners
+    view_here = snap.vm.known(now, snapshot.VM_LIMIT_MS)
+    if view_here is not None and (place := here(view_here)) is not None:
+        if place in (Place.INCOMING, Place.OUTGOING):
+            migrated_at = now
+        elif place is Place.HERE and not owners:
+            last_owners = frozenset((snap.host_id,))  # whoever had it before has it no more
 
-    owners = {owner for view in views if view is not None for owner in view.owners or ()}
+    generations, rises = memory.generations, memory.rises
     hosts = snap.sd_hosts.known(now, snapshot.HOSTS_LIMIT_MS)
-    generations, rises = dict(memory.generations), {r[0]: r for r in memory.rises}
-    for host in hosts or ():
-        before = generations.get(host.host_id)
-        if before is not None and host.generation > before:
-            span = (8 * host.io_timeout_s + WATCHDOG_FIRE_S) * 1000
-            rises[host.host_id] = (host.host_id, now, span)
-        generations[host.host_id] = host.generation
-    return Memory(
+    if hosts is not None:
+        generations, rises = _rises(memory, hosts, now)
+    new = Memory(
         free_since=since,
         free_until=until,
-        claimed=frozenset(claimed),
-        unprotected=frozenset(unprotected),
-        owners=frozenset(owners) or memory.owners,
-        generations=tuple(sorted(generations.items())),
-        rises=tuple(sorted(r for r in rises.values() if now - r[1] <= r[2])),
+        claimed=claimed,
+        unprotected=unprotected,
+        owners=last_owners,
+        generations=generations,
+        rises=tuple(r for r in rises if now - r[1] <= r[2]) if rises else rises,
+        migrated_at=migrated_at,
     )
+    return memory if new == memory else new
 
 
-def _claims(snap: snapshot.Snapshot, slots: Mapping[int, snapshot.PeerSlot]) -> tuple[snapshot.PeerSlot, ...]:
-    return tuple(s for s in slots.values() if s.host_id != snap.host_id and s.readable and s.claims_vm)
-
-
-def _claim_is_fresh(slot: snapshot.PeerSlot, now: model.MonotonicMs) -> bool | None:
-    """None: we have not watched it long enough to know."""
-    if slot.changed_at is not None and now - slot.changed_at <= CLAIM_FRESH_MS:
-        return True
-    watched_since = slot.changed_at if slot.changed_at is not None else slot.first_seen_at
-    return None if now - watched_since <= CLAIM_FRESH_MS else False
+def _rises(
+    memory: Memory, hosts: Mapping[int, snapshot.HostSeen], now: model.MonotonicMs
+) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, model.MonotonicMs, int], ...]]:
+    known = dict(memory.generations)
+    risen = {}
+    changed = False
+    for host_id, host in hosts.items():
+        before = known.get(host_id)
+        if before != host.generation:
+            changed = True
+            known[host_id] = host.generation
+            if before is not None and host.generation > before:
+                risen[host_id] = (host_id, now, peers.dead_after_ms(host.io_timeout_s))
+    if not changed:
+        return memory.generations, memory.rises
+    rises = tuple(sorted(({r[0]: r for r in memory.rises} | risen).values()))
+    return tuple(sorted(known.items())), rises
 
 
 def here(view: snapshot.VmView) -> Place | None:
@@ -137,8 +182,10 @@ def here(view: snapshot.VmView) -> Place | None:
             return Place.HERE
 
 
-def locate(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) -> Verdict:
-    """The verdict on ``snap``; ``memory`` must already contain it (``remember``)."""
+def locate(
+    memory: Memory, snap: snapshot.Snapshot, found: Mapping[int, Peer], now: model.MonotonicMs
+) -> Verdict:
+    """The verdict on ``snap``; ``memory`` must already contain it (``remember``), ``found`` rest on it."""
     view = snap.vm.known(now, snapshot.VM_LIMIT_MS)
     if view is None:
         return Verdict(
@@ -149,55 +196,66 @@ def locate(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) -> V
         return Verdict(place, (f"VDSM says {view.report.status_text}",))
     if snap.command and snap.command.kind == "StartVm" and snap.command.done_at is None:
         return Verdict(Place.HERE_PENDING, ("our own start is in flight",))
-
-    slots = snap.slots.known(now, snapshot.SLOT_LIMIT_MS)
-    if slots is None:
+    if snap.slots.known(now, snapshot.SLOT_LIMIT_MS) is None:
         return Verdict(Place.UNCLEAR, (f"the whiteboard is unknown: {snap.slots.why_unknown(now)}",))
-    hosts = snap.sd_hosts.known(now, snapshot.HOSTS_LIMIT_MS)
-    flags = {h.host_id: h.flag for h in hosts or ()}
 
-    for slot in _claims(snap, slots):
-        if _claim_is_fresh(slot, now):
-            return Verdict(
-                Place.ELSEWHERE,
-                (f"host {slot.host_id} ({slot.host_name}) says that it runs it",),
-                slot.host_id,
-            )
-    if (verdict := _by_owners(snap, flags, now)) is not None:
+    for peer in found.values():
+        if peer.claim is Claim.VALID:
+            return Verdict(Place.ELSEWHERE, (f"{named(peer)} says that it runs it",), peer.host_id)
+    verdict = _by_owners(snap, found, now)
+    if verdict is not None and verdict.place is not Place.NOWHERE_SOON:
         return verdict
-    unclear = (*_unknown_leases(snap, now), *_open_claims(memory, snap, slots, flags, now))
-    if hosts is None and (memory.owners | memory.claimed) - {snap.host_id}:
+    unclear = [*_unknown_leases(snap, now), *_open_claims(memory, snap, found, verdict, now)]
+    if snap.sd_hosts.known(now, snapshot.HOSTS_LIMIT_MS) is None and (
+        (memory.owners | memory.claimed) - {snap.host_id}
+    ):
         # somebody had the VM: without the generations a rejoined sanlock would look like a free lease
-        unclear += (f"the storage domain's hosts are unknown: {snap.sd_hosts.why_unknown(now)}",)
+        unclear.append(f"the storage domain's hosts are unknown: {snap.sd_hosts.why_unknown(now)}")
     if unclear:
-        return Verdict(Place.UNCLEAR, unclear)
+        return Verdict(Place.UNCLEAR, tuple(unclear))
+    if verdict is not None:
+        return verdict
     return Verdict(Place.NOWHERE, ("every lease of the VM is free and no host claims it",))
 
 
+def named(peer: Peer) -> str:
+    """For people."""
+    name = peer.slot.host_name if peer.slot is not None else ""
+    return f"host {peer.host_id} ({name})" if name else f"host {peer.host_id}"
+
+
 def _by_owners(
-    snap: snapshot.Snapshot, flags: Mapping[int, model.HostFlag], now: model.MonotonicMs
+    snap: snapshot.Snapshot, found: Mapping[int, Peer], now: model.MonotonicMs
 ) -> Verdict | None:
-    """A verdict from lease owners that are not dead."""
+    """A verdict from lease owners that are not dead: somebody who lives before somebody who fails."""
+    soon: Verdict | None = None
     for ref in snap.leases():
-        view = snap.vm_leases.get(ref, snapshot.Evidence()).known(now, snapshot.LEASE_OWNERS_LIMIT_MS)
+        view = snap.vm_leases.get(ref, _NEVER_READ).known(now, snapshot.LEASE_OWNERS_LIMIT_MS)
         for owner in (view.owners or ()) if view is not None else ():
             what = f"the lease of volume {ref.volume_id} is owned by host {owner}"
             if owner == snap.host_id:
                 return Verdict(Place.UNCLEAR, (f"{what}, this host, although VDSM does not run the VM here",))
-            match flags.get(owner):
-                case model.HostFlag.DEAD:
-                    continue
-                case model.HostFlag.FAIL:
-                    return Verdict(Place.NOWHERE_SOON, (f"{what}, which sanlock sees failing",), owner)
-                case _:
-                    return Verdict(Place.ELSEWHERE, (what,), owner)
-    return None
+            peer = found.get(owner)
+            flag = peer.sd.flag if peer is not None and peer.sd is not None else None
+            if flag is model.HostFlag.DEAD:
+                continue
+            if peer is None or peer.sd is None or peer.kind is not PeerClass.FAILING:
+                return Verdict(Place.ELSEWHERE, (what,), owner)
+            free_at = model.MonotonicMs(peer.sd.renewed_at + peers.dead_after_ms(peer.sd.io_timeout_s))
+            left_s = max(0, free_at - now) // 1000
+            reason = f"{what}, which sanlock sees failing: it is dead, and the lease free, in about {left_s} s"
+            if soon is None or soon.free_at is None or soon.free_at < free_at:
+                soon = Verdict(Place.NOWHERE_SOON, (reason,), owner, free_at)
+    return soon
+
+
+_NEVER_READ: snapshot.Evidence[snapshot.LeaseView] = snapshot.Evidence()
 
 
 def _unknown_leases(snap: snapshot.Snapshot, now: model.MonotonicMs) -> tuple[str, ...]:
     out = []
     for ref in snap.leases():
-        read = snap.vm_leases.get(ref, snapshot.Evidence())
+        read = snap.vm_leases.get(ref, _NEVER_READ)
         view = read.known(now, snapshot.LEASE_OWNERS_LIMIT_MS)
         if view is None or view.owners is None:
             why = read.why_unknown(now) if view is None else "VDSM does not say who owns it"
@@ -208,49 +266,39 @@ def _unknown_leases(snap: snapshot.Snapshot, now: model.MonotonicMs) -> tuple[st
 def _open_claims(
     memory: Memory,
     snap: snapshot.Snapshot,
-    slots: Mapping[int, snapshot.PeerSlot],
-    flags: Mapping[int, model.HostFlag],
+    found: Mapping[int, Peer],
+    soon: Verdict | None,
     now: model.MonotonicMs,
 ) -> tuple[str, ...]:
     """Claims that are neither valid nor void, and hosts whose claim cannot be read any more."""
-    free_for_ms = (
-        memory.free_until - memory.free_since
-        if memory.free_since is not None and memory.free_until is not None
-        else None
-    )
-    void = free_for_ms is not None and free_for_ms >= VOID_AFTER_MS
     out = []
-    for slot in _claims(snap, slots):
-        name = f"host {slot.host_id} ({slot.host_name})"
-        if _claim_is_fresh(slot, now) is None:
-            out.append(f"{name} claims the VM and has not been watched for {CLAIM_FRESH_MS // 1000} s yet")
-        elif slot.host_id in memory.unprotected:
-            if flags.get(slot.host_id) is not model.HostFlag.DEAD:
-                out.append(f"{name} claimed the VM while no lease was held; only its death ends that claim")
-        elif not void:
-            out.append(f"{name} has an old claim; the leases must be seen free for {VOID_AFTER_MS // 1000} s")
-    for host_id in sorted(memory.claimed):
-        damaged = slots.get(host_id)
-        if damaged is None or damaged.readable or host_id == snap.host_id:
+    for peer in found.values():
+        if peer.claim is not Claim.PERHAPS:
             continue
-        dead = flags.get(host_id) in (model.HostFlag.DEAD, model.HostFlag.FREE)
-        if not (dead and void):
-            out.append(f"host {host_id} claimed the VM and its slot is damaged now: {damaged.problem}")
+        if soon is not None and soon.host_id == peer.host_id and peer.host_id not in memory.unprotected:
+            continue  # its lease is what is waited for
+        if peer.slot is not None and not peer.slot.readable:
+            out.append(f"{named(peer)} claimed the VM and its slot is damaged now: {peer.slot.problem}")
+        elif peer.host_id in memory.unprotected:
+            out.append(f"{named(peer)} claimed the VM while no lease was held; only its death ends that claim")
+        else:
+            needed_s = peers.VOID_AFTER_MS // 1000
+            out.append(f"{named(peer)} has an old claim; the leases must be seen free for {needed_s} s")
     for host_id, risen_at, span_ms in memory.rises:
         if host_id == snap.host_id or host_id not in memory.owners | memory.claimed:
             continue
-        fresh = slots.get(host_id)
+        risen = found.get(host_id)
+        slot = risen.slot if risen is not None else None
         says_no = (
-            fresh is not None
-            and fresh.readable
-            and not fresh.claims_vm
-            and fresh.changed_at is not None
-            and fresh.changed_at > risen_at
+            slot is not None
+            and slot.readable
+            and not slot.claims_vm
+            and slot.changed_at is not None
+            and slot.changed_at > risen_at
         )
         if not says_no:
             left_s = (risen_at + span_ms - now) // 1000
             out.append(
-                f"host {host_id} owned the VM and its sanlock came back: "
-                f"its old VM may live for {left_s} s more"
+                f"host {host_id} owned the VM and its sanlock came back: its old VM may live for {left_s} s more"
             )
     return tuple(out)

@@ -1,0 +1,70 @@
+"""What this host says of itself on the whiteboard, drawn from one scene: upstream's words, by upstream's rules."""
+
+from dataclasses import dataclass
+
+from ovirt_he_agent.core import score
+from ovirt_he_agent.core.scene import Scene
+from ovirt_he_agent.core.state import Phase
+from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.whiteboard import EngineStatus, HealthWord, VmWord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    state: str
+    score: int
+    engine: EngineStatus
+    local_maintenance: bool
+    stopped: bool
+    others_first: bool
+    """Other hosts of our kind go first."""
+
+    @property
+    def urgent(self) -> tuple[object, ...]:
+        """What has to be on the whiteboard at once when it changes; the rest waits for the next turn."""
+        engine = self.engine
+        return (
+            self.state,
+            self.local_maintenance,
+            self.stopped,
+            self.others_first,
+            self.score == 0,
+            engine.vm,
+            engine.health,
+            engine.detail,
+        )
+
+
+def of(s: Scene) -> Published | None:
+    """None: in this phase nothing can be published."""
+    phase = s.state.phase
+    name = phase.published
+    if name is None:
+        return None
+    return Published(
+        state=name,
+        score=points(s).points,
+        engine=_engine(s),
+        local_maintenance=phase is Phase.LOCAL or (s.local_maintenance is True and not s.is_here),
+        stopped=phase is Phase.LEAVING,
+        others_first=s.now < s.state.others_first_until,
+    )
+
+
+def points(s: Scene) -> score.Score:
+    """The score that is shown, and what it is made of."""
+    phase = s.state.phase
+    worthless = score.worthless_in(phase)
+    return score.of(s.inputs, s.weights, memory_rule=score.memory_counts(phase), worthless=worthless)
+
+
+def _engine(s: Scene) -> EngineStatus:
+    told = s.told.engine
+    if told.vm is VmWord.UP or s.verdict.place is not Place.NOWHERE_SOON:
+        return told
+    return EngineStatus(
+        vm=told.vm,
+        health=told.health or HealthWord.BAD,
+        detail=told.detail,
+        reason=f"waiting for the VM's lease: {s.verdict.reasons[0]}",
+    )
