@@ -179,7 +179,7 @@ _CONF_TOKENS = 12
 """Tokens 10 and 11 count only together."""
 _VERSION = re.compile(r"\d+")
 _OURS = re.compile(r"he1:([0-9a-f]{1,16}):([0-9a-f]{8})")
-_SECONDS = re.compile(rb"[0-9]{1,18}")
+_SECONDS = re.compile(rb"[0-9]{1,19}")
 _VM_WORDS: dict[str, VmWord] = {word.value: word for word in VmWord}
 _HEALTH_WORDS: dict[str, HealthWord] = {word.value: word for word in HealthWord}
 
