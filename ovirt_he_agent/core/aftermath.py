@@ -5,7 +5,7 @@ Exit reasons: vdsm: lib/vdsm/virt/vmexitreason.py.
 
 from dataclasses import replace
 
-from ovirt_he_agent.core import admission, model, snapshot, whereabouts
+from ovirt_he_agent.core import admission, health, model, snapshot, whereabouts
 from ovirt_he_agent.core.state import Attempt, End, State
 
 RECENT_MS = 600_000
@@ -18,13 +18,6 @@ ENDED_DELAY_MS = {
     model.ExitReason.ADMIN_SHUTDOWN: 12_000,
     model.ExitReason.HOST_SHUTDOWN: 120_000,
 }
-
-LOCK_FAILURE_ENDINGS = (
-    # libvirt's and QEMU's texts over the years (ovirt-hosted-engine-ha: broker/submonitors/engine_health.py)
-    "Failed to acquire lock: error -243",
-    "Failed to acquire lock: Lease is held by another host",
-    "Is another process using the image?",
-)
 
 
 def learn(s: admission.Scene) -> State:
@@ -68,7 +61,7 @@ def _life_ended(state: State, report: model.VmReport | None, now: model.Monotoni
         return _ended(state, now, End.ENDED, "VDSM does not know the VM any more")
     message = report.exit_message or "no exit message"
     reason = report.exit_reason
-    if is_lock_failure(report.exit_message):
+    if health.is_lock_failure(report.exit_message):
         return _ended(state, now, End.LOCK_FAILED, message)
     if reason is model.ExitReason.MIGRATION_SUCCEEDED:
         return _ended(state, now, End.ENDED, "it migrated away", delay_ms=0)
@@ -98,11 +91,3 @@ def _ended(
         last_end=attempt,
         not_before=model.MonotonicMs(now + delay_ms),
     )
-
-
-def is_lock_failure(message: str | None) -> bool:
-    """The VM did not start because another host holds its lease or disk."""
-    text = (message or "").strip()
-    if text.endswith(LOCK_FAILURE_ENDINGS):
-        return True
-    return "Is another process using the image [" in text and text.endswith("]?")
