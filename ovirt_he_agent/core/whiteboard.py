@@ -1,7 +1,9 @@
 """The whiteboard's slots, from bytes to values: upstream's format exactly (he-ha: lib/metadata.py).
 
 Each slot is decoded alone: whatever a host wrote there, or whatever garbage
-lies there, concerns that host only. Nothing here raises, for any bytes.
+lies there, concerns that host only. Nothing here raises, for any bytes. What
+this agent says beyond upstream stands where upstream does not look: in the
+thirteenth token, and in lines for people.
 """
 
 import enum
@@ -19,6 +21,10 @@ ZEROED_SLOTS = 256
 PARSE_VERSION = 1
 FEATURE_VERSION = 1
 MIN_TOKENS = 7
+OWN_TOKEN = 12
+"""Index of the token with which this agent makes itself known: ``he1:<bits, hex>:<policy hash>``."""
+OTHERS_FIRST_BIT = 1
+ENGINE_SEEN_LIMIT_S = 86_400
 
 
 class VmWord(enum.StrEnum):
@@ -82,8 +88,16 @@ class HostSlot:
     local_conf_timestamp: int | None
     extra_tokens: tuple[str, ...]
     """Tokens after the twelve that upstream writes."""
+    ours: bool
+    """The writer is an agent of this kind: the thirteenth token says so. A damaged one is none."""
+    others_first: bool
+    """It asks better hosts to start the VM before it does so itself."""
+    policy_hash: str | None
+    """Of the rules that it goes by, eight lower-case hex digits; None: not ours."""
     state: str | None
     """``state=`` of the lines for people: upstream's state name."""
+    engine_seen_ago_s: int | None
+    """How long before ``timestamp`` it saw the engine's page good; None: not said, or more than a day."""
 
     @property
     def claims_vm(self) -> bool | None:
@@ -101,6 +115,8 @@ class GlobalFlags:
 
     value: bool | None
     reason: str
+    raw: bytes
+    """What stands there without the padding: to compare before and after a write."""
 
 
 def decode_slot(host_id: int, block: bytes) -> Slot:
@@ -120,25 +136,27 @@ def decode_global(block: bytes) -> GlobalFlags:
     deployment zeroes it, and whoever sets global maintenance writes it, so
     nobody ever did. Anything but upstream's own text, and a short read, is unknown.
     """
+    text = block[:SLOT_BYTES].rstrip(b"\0")
     if len(block) < SLOT_BYTES:
         return GlobalFlags(
             None,
             f"slot 0 of the whiteboard is cut short ({len(block)} of {SLOT_BYTES} bytes): "
             f"check that the metadata volume is the right one and whole",
+            text,
         )
     if block[0] == 0:
-        return GlobalFlags(False, "slot 0 of the whiteboard was never written")
-    text = block[:SLOT_BYTES].rstrip(b"\0")
+        return GlobalFlags(False, "slot 0 of the whiteboard was never written", text)
     match text:
         case b"maintenance=1" | b"maintenance=True":
-            return GlobalFlags(True, "slot 0 of the whiteboard says so")
+            return GlobalFlags(True, "slot 0 of the whiteboard says so", text)
         case b"maintenance=0" | b"maintenance=False":
-            return GlobalFlags(False, "slot 0 of the whiteboard says so")
+            return GlobalFlags(False, "slot 0 of the whiteboard says so", text)
         case _:
             return GlobalFlags(
                 None,
                 f"slot 0 of the whiteboard holds {_shown(text)}, not maintenance=0 or 1: set it anew "
                 f"(hosted-engine --set-maintenance --mode=global, or none)",
+                text,
             )
 
 
@@ -159,6 +177,11 @@ _NUMBERS = {
 }
 _CONF_TOKENS = 12
 """Tokens 10 and 11 count only together."""
+_VERSION = re.compile(r"\d+")
+_OURS = re.compile(r"he1:([0-9a-f]{1,16}):([0-9a-f]{8})")
+_SECONDS = re.compile(rb"[0-9]{1,19}")
+_VM_WORDS: dict[str, VmWord] = {word.value: word for word in VmWord}
+_HEALTH_WORDS: dict[str, HealthWord] = {word.value: word for word in HealthWord}
 
 
 def _decode(host_id: int, block: bytes) -> HostSlot | BadSlot:
@@ -167,7 +190,7 @@ def _decode(host_id: int, block: bytes) -> HostSlot | BadSlot:
     except UnicodeDecodeError as e:
         return BadSlot(f"byte {e.start} is no text")
     # the leading digits are the version whatever follows them: a later format may have another separator
-    version = re.match(r"\d+", text)
+    version = _VERSION.match(text)
     if version is None:
         return BadSlot(f"it does not start with a version number but with {_shown(text)}")
     if int(version[0]) > PARSE_VERSION:
@@ -189,6 +212,8 @@ def _decode(host_id: int, block: bytes) -> HostSlot | BadSlot:
     if numbers[1] < FEATURE_VERSION:
         return BadSlot(f"its feature version {numbers[1]} is older than {FEATURE_VERSION}")
     flags = {index: numbers[index] > 0 for index in (7, 8, 10) if index in numbers}
+    ours = _OURS.fullmatch(tokens[OWN_TOKEN]) if len(tokens) > OWN_TOKEN else None
+    human = block[TOKENS_BYTES:SLOT_BYTES].rstrip(b"\0")
     return HostSlot(
         host_id=host_id,
         timestamp=numbers[2],
@@ -201,7 +226,11 @@ def _decode(host_id: int, block: bytes) -> HostSlot | BadSlot:
         conf_on_shared_storage=flags.get(10),
         local_conf_timestamp=numbers.get(11),
         extra_tokens=tuple(map(_printable, tokens[12:])),
-        state=_state(block[TOKENS_BYTES:SLOT_BYTES]),
+        ours=ours is not None,
+        others_first=ours is not None and bool(int(ours[1], 16) & OTHERS_FIRST_BIT),
+        policy_hash=ours[2] if ours else None,
+        state=_state(human),
+        engine_seen_ago_s=_engine_seen_ago_s(human, numbers[2]),
     )
 
 
@@ -210,12 +239,14 @@ def _engine_status(text: str) -> EngineStatus | None:
         status = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(status, dict) or status.get("vm") not in list(VmWord):
+    if not isinstance(status, dict):
         return None
-    health = status.get("health")
+    vm, health = status.get("vm"), status.get("health")
+    if not isinstance(vm, str) or vm not in _VM_WORDS:
+        return None
     return EngineStatus(
-        vm=VmWord(status["vm"]),
-        health=HealthWord(health) if health in list(HealthWord) else None,
+        vm=_VM_WORDS[vm],
+        health=_HEALTH_WORDS.get(health) if isinstance(health, str) else None,
         detail=_text(status.get("detail")),
         reason=_text(status.get("reason")),
     )
@@ -226,14 +257,34 @@ def _text(value: object) -> str | None:
 
 
 def _state(human: bytes) -> str | None:
-    for line in human.split(b"\n"):
-        if line.startswith(b"state="):
-            return _printable(line[6:].rstrip(b"\0").decode(errors="replace").strip()) or None
-    return None
+    line = _line(human, b"state=")
+    return _printable(line.rstrip(b"\0\n").decode(errors="replace").strip()) or None if line else None
+
+
+def _engine_seen_ago_s(human: bytes, timestamp: int) -> int | None:
+    # with its end: of a number that was cut off the beginning is another number
+    line = _line(human, b"engine_seen=")
+    if line is None or not line.endswith(b"\n") or not _SECONDS.fullmatch(line, 0, len(line) - 1):
+        return None
+    ago_s = timestamp - int(line)
+    return ago_s if 0 <= ago_s <= ENGINE_SEEN_LIMIT_S else None
+
+
+def _line(human: bytes, key: bytes) -> bytes | None:
+    """What follows ``key`` on the first line that begins with it, with the line's end if it has one."""
+    at = 0
+    if not human.startswith(key):
+        at = human.find(b"\n" + key) + 1
+        if at == 0:
+            return None
+    end = human.find(b"\n", at)
+    return human[at + len(key) : end + 1 if end >= 0 else None]
 
 
 def _printable(text: str) -> str:
     """Other hosts' text ends up in logs and on terminals: control characters and the like escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from ovirt_he_agent.core import aftermath, decision, model, snapshot
+from ovirt_he_agent.core import decision, health, model, snapshot
 from ovirt_he_agent.core.decision import CleanVdsmEntry, StartVm
 from ovirt_he_agent.core.model import ExitReason, HostFlag, ProbeOutcome, VmStatus
 from ovirt_he_agent.core.snapshot import Evidence, LeaseView, OwnLease, VmView
@@ -395,7 +395,7 @@ def test_a_dropped_command_is_no_failed_start() -> None:
     ],
 )
 def test_lock_failures_are_known_by_their_endings(message: str | None, is_lock: bool) -> None:
-    assert aftermath.is_lock_failure(message) is is_lock
+    assert health.is_lock_failure(message) is is_lock
 
 
 # Totality: any well-typed evidence gives a decision, and a start only where every condition holds.

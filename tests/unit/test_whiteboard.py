@@ -47,7 +47,11 @@ def test_a_standby_host_is_read() -> None:
         conf_on_shared_storage=True,
         local_conf_timestamp=8121,
         extra_tokens=(),
+        ours=False,
+        others_first=False,
+        policy_hash=None,
         state=None,
+        engine_seen_ago_s=None,
     )
 
 
@@ -105,6 +109,95 @@ def test_a_higher_feature_version_is_read() -> None:
     assert decoded(slots.block(tokens)).score == 3400
 
 
+def test_a_host_name_that_is_not_ascii_is_read_and_concerns_nobody_else() -> None:
+    # upstream decodes all slots as one text: there it shifts every later slot by one character
+    assert decoded(slots.block(slots.tokens(host_name="n\xf6de"))).host_name == "n\xf6de"
+
+
+# what an agent of this kind adds
+
+
+@pytest.mark.parametrize(("bits", "others_first"), [("0", False), ("1", True), ("2", False), ("ff", True)])
+def test_the_thirteenth_token_tells_an_agent_of_this_kind(bits: str, others_first: bool) -> None:
+    slot = decoded(slots.block(slots.tokens(extra=(f"he1:{bits}:0123abcd", "more"))))
+    assert (slot.ours, slot.others_first, slot.policy_hash) == (True, others_first, "0123abcd")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "he1",
+        "he1:",
+        "he1::0123abcd",
+        "he1:1",
+        "he1:1:",
+        "he1:1:0123abc",
+        "he1:1:0123abcde",
+        "he1:1:0123ABCD",
+        "he1:A:0123abcd",
+        "he1:-1:0123abcd",
+        "he1:0x1:0123abcd",
+        "he1:1:0123abcd:",
+        "he1:1:0123abcd\n",
+        "he1:\u0661:0123abcd",
+        f"he1:{'1' * 17}:0123abcd",
+        " he1:1:0123abcd",
+        "he2:1:0123abcd",
+        "HE1:1:0123abcd",
+    ],
+)
+def test_a_thirteenth_token_that_is_not_exactly_so_is_another_agents(token: str) -> None:
+    slot = decoded(slots.block(slots.tokens(extra=(token,))))
+    assert (slot.ours, slot.others_first, slot.policy_hash) == (False, False, None)
+
+
+def test_the_token_counts_in_its_place_only() -> None:
+    assert not decoded(slots.block(slots.tokens(extra=("", "he1:1:0123abcd")))).ours
+    assert not decoded(slots.block(slots.tokens(host_name="he1:1:0123abcd"))).ours
+
+
+@pytest.mark.parametrize(
+    ("human", "ago_s"),
+    [
+        ("engine_seen=990\n", 10),
+        ("state=EngineDown\nengine_seen=1000\nengine_seen=5\n", 0),
+        ("engine_seen=0\n", 1000),
+        ("", None),
+        ("engine_seen=1001\n", None),
+        ("engine_seen=-1\n", None),
+        ("engine_seen=990", None),
+        ("engine_seen=99", None),
+        ("engine_seen=\n", None),
+        ("engine_seen= 990\n", None),
+        ("engine_seen=9.5\n", None),
+        ("engine_seen=9_0\n", None),
+        ("engine_seen=\u0661\n", None),
+        ("engine_seen=None\n", None),
+        (f"engine_seen={'9' * 3000}\n", None),
+        ("x engine_seen=990\n", None),
+        ("not_engine_seen=990\n", None),
+    ],
+)
+def test_when_it_saw_the_engine_last(human: str, ago_s: int | None) -> None:
+    assert decoded(slots.block(slots.tokens(timestamp=1000), human)).engine_seen_ago_s == ago_s
+
+
+def test_what_was_seen_more_than_a_day_ago_is_not_told() -> None:
+    for timestamp, ago_s in ((86_400, 86_400), (86_401, None)):
+        block = slots.block(slots.tokens(timestamp=timestamp), "engine_seen=0\n")
+        assert decoded(block).engine_seen_ago_s == ago_s
+
+
+@given(st.binary(max_size=3584), st.booleans())
+def test_no_lines_for_people_harm_what_the_tokens_say(human: bytes, seen: bool) -> None:
+    block = slots.block(slots.tokens())[:512] + (b"engine_seen=" * seen + human)[:3584].ljust(3584, b"\0")
+    slot = decoded(block)
+    assert slot.score == 3400
+    assert slot.engine_seen_ago_s is None or 0 <= slot.engine_seen_ago_s <= 1000
+    assert slot.state is None or slot.state.isprintable()
+
+
 # engine status that cannot be read, or only in part: never "no"
 
 
@@ -156,6 +249,8 @@ def test_control_characters_are_escaped() -> None:
         (["0", "0", *slots.tokens()[2:]], "feature version 0 is older than 1"),
         (slots.tokens()[:6], "6 tokens, at least 7"),
         (["x", *slots.tokens()[1:]], "version number"),
+        (["1", "x", *slots.tokens()[2:]], "token 1 (feature version) is 'x', not a whole number"),
+        (["one", *slots.tokens()[1:]], "version number but with 'one|1|"),
         (slots.tokens(timestamp="5.5"), "token 2 (timestamp) is '5.5', not a whole number"),
         (slots.tokens(score=""), "token 4 (score)"),
         (slots.tokens(maintenance="yes"), "token 7 (local maintenance)"),
@@ -222,14 +317,15 @@ def test_garbage_beyond_the_zeroed_slots_is_empty_and_a_good_slot_there_is_read(
 
 
 def test_global_maintenance_is_read_from_what_upstream_writes() -> None:
-    assert whiteboard.decode_global(golden("slot0-maintenance-on")).value is True
+    flags = whiteboard.decode_global(golden("slot0-maintenance-on"))
+    assert (flags.value, flags.raw) == (True, b"maintenance=1")
     for text, value in ((b"1", True), (b"True", True), (b"0", False), (b"False", False)):
         assert whiteboard.decode_global((b"maintenance=" + text).ljust(4096, b"\0")).value is value
 
 
 def test_a_slot_0_that_was_never_written_is_known_to_be_off() -> None:
     flags = whiteboard.decode_global(bytes(4096))
-    assert flags.value is False
+    assert (flags.value, flags.raw) == (False, b"")
     assert "never written" in flags.reason
 
 
@@ -242,12 +338,14 @@ def test_a_slot_0_that_was_never_written_is_known_to_be_off() -> None:
         b"maintenance=2",
         b"Maintenance=1",
         b"x=1",
+        b"maintenance=1maintenance=0",
+        b"maintenance=1\nx=1",
         b"\xff",
     ],
 )
 def test_any_other_slot_0_is_unknown_and_the_reason_shows_it(text: bytes) -> None:
     flags = whiteboard.decode_global(text.ljust(4096, b"\0"))
-    assert flags.value is None
+    assert (flags.value, flags.raw) == (None, text)
     assert text.decode("ascii", "backslashreplace")[:12].strip() in flags.reason
 
 
