@@ -27,10 +27,18 @@ def report(status: model.VmStatus = model.VmStatus.UP, *, time: int = 1, **facts
 
 
 def host(
-    host_id: int, flag: model.HostFlag = model.HostFlag.LIVE, *, generation: int = 1, io_timeout_s: int = 10
-) -> model.HostLease:
-    return model.HostLease(
-        host_id=host_id, generation=generation, timestamp=1, io_timeout_s=io_timeout_s, flag=flag
+    flag: model.HostFlag = model.HostFlag.LIVE,
+    *,
+    generation: int = 1,
+    io_timeout_s: int = 10,
+    renewed_ago_s: float = 1,
+) -> snapshot.HostSeen:
+    return snapshot.HostSeen(
+        flag=flag,
+        generation=generation,
+        io_timeout_s=io_timeout_s,
+        timestamp=1,
+        renewed_at=model.MonotonicMs(NOW - int(renewed_ago_s * 1000)),
     )
 
 
@@ -43,6 +51,8 @@ def slot(
             host_id=host_id,
             readable=True,
             host_name=f"host{host_id}",
+            score=3400,
+            state="EngineDown",
             first_seen_at=model.MonotonicMs(NOW - int(first_seen_ago_s * 1000)),
             changed_at=changed,
         ),
@@ -100,8 +110,8 @@ def startable(**facts: Any) -> snapshot.Snapshot:
                     last_check_s=1.0,
                 )
             ),
-            ha_hosts=seen((host(1),)),
-            sd_hosts=seen((host(1),)),
+            ha_hosts=seen({1: host()}),
+            sd_hosts=seen({1: host()}),
             slots=seen({}),
             definition=seen(definition()),
             vm=seen(snapshot.VmView(report=None)),

@@ -156,7 +156,9 @@ def _it_is_our_turn(s: Scene) -> Check:
         return Check("our-turn", True, "no other host may start it")
     first = field.rivals[0]
     if aftermath.is_cooling_down(s):
-        return Check("our-turn", False, f"starts failed here repeatedly, and host {first.host_id} may start it")
+        return Check(
+            "our-turn", False, f"starts failed here repeatedly, and host {first.host_id} may start it"
+        )
     if not field.rank:
         return Check("our-turn", True, "this host goes first")
     left_ms = turn_at(s) - s.now
@@ -174,7 +176,9 @@ def turn_at(s: Scene) -> MonotonicMs:
 
 def _no_command_in_flight(s: Scene) -> Check:
     """the end of the VM command in flight"""
-    return Check("no-command-in-flight", not s.busy, s.snap.command.kind if s.busy and s.snap.command else "none")
+    return Check(
+        "no-command-in-flight", not s.busy, s.snap.command.kind if s.busy and s.snap.command else "none"
+    )
 
 
 CONDITIONS: tuple[Callable[[Scene], Check], ...] = (

@@ -148,9 +148,7 @@ def _life_ended(s: Scene, state: State, report: model.VmReport | None) -> State:
         case ExitReason.DESTROYED_ON_REBOOT:
             return _rebooted(state, s, message)
         case ExitReason.ADMIN_SHUTDOWN:
-            return _ended(
-                state, s, End.ADMIN_SHUTDOWN, message, pause_ms=ADMIN_PAUSE_MS, others_first=True
-            )
+            return _ended(state, s, End.ADMIN_SHUTDOWN, message, pause_ms=ADMIN_PAUSE_MS, others_first=True)
         case ExitReason.HOST_SHUTDOWN:
             return _ended(
                 state, s, End.HOST_SHUTDOWN, message, pause_ms=HOST_SHUTDOWN_PAUSE_MS, others_first=True
@@ -324,4 +322,3 @@ def is_cooling_down(s: Scene) -> bool:
 
 def new_stop(s: Scene, cause: StopCause, why: str, *, kill: bool = False) -> Stop:
     return Stop(cause=cause, why=why, since=s.now, kill=kill)
-

@@ -21,7 +21,7 @@ MAY_START = frozenset(
         "EngineMaybeAway",
     }
 )
-"""Published states of hosts that act; the others wait, recover or are in maintenance (he-ha: agent/states.py)."""
+"""Published states of hosts that act; those in others wait, recover or are in maintenance."""
 
 
 class Candidate(NamedTuple):
@@ -69,9 +69,7 @@ def candidate(peer: Peer, last_runner: int | None) -> Candidate | None:
     return Candidate(peer.host_id, slot.others_first, slot.score or 0, peer.host_id == last_runner)
 
 
-def field(
-    own: Candidate, peers: Mapping[int, Peer], last_runner: int | None, *, favoured: bool
-) -> Field:
+def field(own: Candidate, peers: Mapping[int, Peer], last_runner: int | None, *, favoured: bool) -> Field:
     """``favoured``: the VM's last end was of a kind that lets this host go first."""
     found = [c for c in (candidate(peer, last_runner) for peer in peers.values()) if c is not None]
     rivals = tuple(sorted(found, key=lambda c: c.order))

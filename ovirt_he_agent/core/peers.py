@@ -1,4 +1,4 @@
-"""What to think of each other host: one class from its slot and its host id leases, and what its claim is worth.
+"""What to think of each other host: a class from its slot and host id leases, and what its claim is worth.
 
 A host's life is judged by the storage domain's lockspace (``sd``) alone: its leases protect the VM. The
 ``hosted-engine`` lockspace (``ha``) says who may write a slot, nothing more; a joined one outlives its agent.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ovirt_he_agent.core import model, snapshot
 
 FRESH_MS = 60_000
-"""A host whose slot changed within this time has an agent that speaks (upstream's HOST_ALIVE_TIMEOUT_SECS)."""
+"""A host whose slot changed within this time has an agent that speaks (upstream: HOST_ALIVE_TIMEOUT_SECS)."""
 VOID_AFTER_MS = 20_000
 """A stale claim is void when two fresh reads this far apart found every lease free."""
 DYING_RENEWALS = 3
@@ -66,9 +66,7 @@ def dead_after_ms(io_timeout_s: int) -> int:
     return (8 * io_timeout_s + WATCHDOG_FIRE_S) * 1000
 
 
-def is_fresh(
-    slot: snapshot.PeerSlot, read_at: model.MonotonicMs, now: model.MonotonicMs
-) -> bool | None:
+def is_fresh(slot: snapshot.PeerSlot, read_at: model.MonotonicMs, now: model.MonotonicMs) -> bool | None:
     """Whether its agent speaks; None: it was not watched long enough to know."""
     changed = slot.changed_at
     if changed is not None and now - changed <= FRESH_MS:

@@ -1,4 +1,4 @@
-"""What this host says of itself on the whiteboard, drawn from one scene: upstream's words, by upstream's rules."""
+"""What this host says of itself on the whiteboard, drawn from one scene: upstream's words and rules."""
 
 from dataclasses import dataclass
 

@@ -7,6 +7,7 @@ in ``admission``: the rows only say which phase a host that may not start is in.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ovirt_he_agent.core import admission, aftermath, model, sickness, snapshot
 from ovirt_he_agent.core.commands import DestroyVm, ShutdownVm, VmCommand
@@ -72,11 +73,11 @@ def _cut_off(s: Scene) -> bool:
     if s.local_maintenance:
         return False
     lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
-    return lease is None or not lease.held or any(map(_is_failing(s), (s.snap.slots, s.snap.own_slot)))
+    return lease is None or not lease.held or _fails(s, s.snap.slots) or _fails(s, s.snap.own_slot)
 
 
-def _is_failing(s: Scene) -> Callable[[snapshot.Evidence[object]], bool]:
-    return lambda read: read.problem is not None and read.known(s.now, STORAGE_FAILING_MS) is None
+def _fails(s: Scene, read: snapshot.Evidence[Any]) -> bool:
+    return read.problem is not None and read.known(s.now, STORAGE_FAILING_MS) is None
 
 
 def _frozen(s: Scene) -> bool:
@@ -131,7 +132,9 @@ def _twin_owns_the_lease(s: Scene) -> bool:
     seen = s.state.twin_owner_seen
     if s.verdict.place is not Place.HERE or s.state.twin is None or seen is None or s.local_maintenance:
         return False
-    at = [r.at for ref in s.snap.opened() if (r := s.snap.vm_leases.get(ref)) is not None and r.at is not None]
+    at = [
+        r.at for ref in s.snap.opened() if (r := s.snap.vm_leases.get(ref)) is not None and r.at is not None
+    ]
     return bool(at) and min(at) - seen >= TWIN_MS
 
 
@@ -181,7 +184,9 @@ def _stopping(s: Scene) -> bool:
     if stop is None or not s.is_here:
         return False
     # a shutdown that an operator asked for and the guest did not follow is the operator's to repeat
-    return stop.cause is not StopCause.ASKED or stop.told_at is None or s.now - stop.told_at < SHUTDOWN_LIMIT_MS
+    return (
+        stop.cause is not StopCause.ASKED or stop.told_at is None or s.now - stop.told_at < SHUTDOWN_LIMIT_MS
+    )
 
 
 def _start_takes_too_long(s: Scene) -> bool:
@@ -195,7 +200,9 @@ def _start_takes_too_long(s: Scene) -> bool:
 
 def _start_stop(s: Scene) -> Stop:
     took_s = (s.now - s.state.here_since) // 1000
-    return aftermath.new_stop(s, StopCause.START_TOO_LONG, f"its engine was not good {took_s} s after the start")
+    return aftermath.new_stop(
+        s, StopCause.START_TOO_LONG, f"its engine was not good {took_s} s after the start"
+    )
 
 
 def _sick_too_long(s: Scene) -> bool:

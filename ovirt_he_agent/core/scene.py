@@ -110,9 +110,7 @@ class Scene:
             cpu_load=snap.cpu_load.known(now, snapshot.CPU_LIMIT_MS),
             memory_free_mib=snap.memory_free_mib.known(now, snapshot.RESOURCES_LIMIT_MS),
             memory_needed_mib=definition.memory_mib if definition is not None else None,
-            failed_starts=sum(
-                a.end is state.End.START_FAILED and a.at > since for a in self.state.attempts
-            ),
+            failed_starts=sum(a.end is state.End.START_FAILED and a.at > since for a in self.state.attempts),
         )
 
     @cached_property
@@ -141,6 +139,5 @@ class Scene:
     def _memory_short(self) -> bool:
         inputs = self.inputs
         return (
-            inputs.memory_needed_mib is not None
-            and (inputs.memory_free_mib or 0) < inputs.memory_needed_mib
+            inputs.memory_needed_mib is not None and (inputs.memory_free_mib or 0) < inputs.memory_needed_mib
         )

@@ -46,7 +46,9 @@ def examine(s: Scene) -> Finding | None:
         return None
     kind = _kind(s.snap.probes[-1].outcome, report)
     if kind is None:
-        return Finding(Sickness.NO_ANSWER, "its name cannot be resolved here: that says nothing of the engine")
+        return Finding(
+            Sickness.NO_ANSWER, "its name cannot be resolved here: that says nothing of the engine"
+        )
     if kind is not Sickness.DB_DOWN and s.network is not None and s.network < 1.0:
         return Finding(kind, f"only {s.network:.0%} of this host's own network probes succeed")
     witness = seen_good_by(s)

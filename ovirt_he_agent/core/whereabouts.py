@@ -224,9 +224,7 @@ def named(peer: Peer) -> str:
     return f"host {peer.host_id} ({name})" if name else f"host {peer.host_id}"
 
 
-def _by_owners(
-    snap: snapshot.Snapshot, found: Mapping[int, Peer], now: model.MonotonicMs
-) -> Verdict | None:
+def _by_owners(snap: snapshot.Snapshot, found: Mapping[int, Peer], now: model.MonotonicMs) -> Verdict | None:
     """A verdict from lease owners that are not dead: somebody who lives before somebody who fails."""
     soon: Verdict | None = None
     for ref in snap.leases():
@@ -243,7 +241,9 @@ def _by_owners(
                 return Verdict(Place.ELSEWHERE, (what,), owner)
             free_at = model.MonotonicMs(peer.sd.renewed_at + peers.dead_after_ms(peer.sd.io_timeout_s))
             left_s = max(0, free_at - now) // 1000
-            reason = f"{what}, which sanlock sees failing: it is dead, and the lease free, in about {left_s} s"
+            reason = (
+                f"{what}, which sanlock sees failing: it is dead, and the lease free, in about {left_s} s"
+            )
             if soon is None or soon.free_at is None or soon.free_at < free_at:
                 soon = Verdict(Place.NOWHERE_SOON, (reason,), owner, free_at)
     return soon
@@ -280,7 +280,9 @@ def _open_claims(
         if peer.slot is not None and not peer.slot.readable:
             out.append(f"{named(peer)} claimed the VM and its slot is damaged now: {peer.slot.problem}")
         elif peer.host_id in memory.unprotected:
-            out.append(f"{named(peer)} claimed the VM while no lease was held; only its death ends that claim")
+            out.append(
+                f"{named(peer)} claimed the VM while no lease was held; only its death ends that claim"
+            )
         else:
             needed_s = peers.VOID_AFTER_MS // 1000
             out.append(f"{named(peer)} has an old claim; the leases must be seen free for {needed_s} s")
@@ -299,6 +301,7 @@ def _open_claims(
         if not says_no:
             left_s = (risen_at + span_ms - now) // 1000
             out.append(
-                f"host {host_id} owned the VM and its sanlock came back: its old VM may live for {left_s} s more"
+                f"host {host_id} owned the VM and its sanlock came back: "
+                f"its old VM may live for {left_s} s more"
             )
     return tuple(out)

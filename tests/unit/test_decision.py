@@ -174,8 +174,8 @@ def test_a_kept_definition_is_never_started_on_a_volume_that_is_no_leaf_any_more
 
 
 def test_a_dead_owner_does_not_hold_the_vm_and_a_failing_one_does() -> None:
-    dead = startable(vm_leases=owned_by(2), sd_hosts=seen((host(1), host(2, HostFlag.DEAD))))
-    failing = startable(vm_leases=owned_by(2), sd_hosts=seen((host(1), host(2, HostFlag.FAIL))))
+    dead = startable(vm_leases=owned_by(2), sd_hosts=seen({1: host(), 2: host(HostFlag.DEAD)}))
+    failing = startable(vm_leases=owned_by(2), sd_hosts=seen({1: host(), 2: host(HostFlag.FAIL)}))
     assert decide(failing).verdict.place is Place.NOWHERE_SOON
     assert decide(failing).command is None
     assert decide(dead).verdict.place is not Place.ELSEWHERE
@@ -196,21 +196,21 @@ def test_a_claim_that_was_fresh_while_the_lease_was_free_ends_only_with_that_hos
     fresh = startable(slots=seen({2: slot(claims_vm=True, changed_ago_s=1)}))
     state = decide(fresh).state
     old = startable(
-        slots=seen({2: slot(claims_vm=True, changed_ago_s=300)}), sd_hosts=seen((host(1), host(2)))
+        slots=seen({2: slot(claims_vm=True, changed_ago_s=300)}), sd_hosts=seen({1: host(), 2: host()})
     )
     for later_s in (10, 20, 40):
         decided = decide(aged(old, later_s), state, later_s=later_s)
         assert decided.command is None
         state = decided.state
-    dead = replace(old, sd_hosts=seen((host(1), host(2, HostFlag.DEAD))))
+    dead = replace(old, sd_hosts=seen({1: host(), 2: host(HostFlag.DEAD)}))
     assert isinstance(decide(aged(dead, 50), state, later_s=50).command, StartVm)
 
 
 def test_a_lease_freed_by_its_owners_sanlock_coming_back_proves_nothing_for_140_s() -> None:
-    owned = startable(vm_leases=owned_by(2), sd_hosts=seen((host(1), host(2, generation=4))))
+    owned = startable(vm_leases=owned_by(2), sd_hosts=seen({1: host(), 2: host(generation=4)}))
     state = decide(owned).state
     back = startable(
-        sd_hosts=seen((host(1), host(2, generation=5))), slots=seen({2: slot(changed_ago_s=300)})
+        sd_hosts=seen({1: host(), 2: host(generation=5)}), slots=seen({2: slot(changed_ago_s=300)})
     )
     decided = decide(aged(back, 5), state, later_s=5)
     assert decided.command is None
@@ -429,10 +429,9 @@ snapshots = st.builds(
         st.sampled_from([True] * 4 + [False]).map(lambda held: OwnLease(held=held, since=NOW, detail=""))
     ),
     sd_hosts=readings(
-        st.lists(
-            st.builds(host, st.integers(1, 3), st.sampled_from(HostFlag), generation=st.integers(1, 2)),
-            unique_by=lambda h: h.host_id,
-        ).map(tuple)
+        st.dictionaries(
+            st.integers(1, 3), st.builds(host, st.sampled_from(HostFlag), generation=st.integers(1, 2))
+        )
     ),
     slots=readings(
         st.dictionaries(st.integers(1, 3), st.just(0)).flatmap(
@@ -478,7 +477,7 @@ def test_any_history_gives_decisions_and_a_start_only_with_every_witness(
         if decided.command is not None:
             view = snap.vm.known(NOW, snapshot.VM_LIMIT_MS)
             owners = snap.vm_leases[DISK].known(NOW, snapshot.LEASE_OWNERS_LIMIT_MS)
-            hosts = {h.host_id: h.flag for h in snap.sd_hosts.value or ()}
+            hosts = {host_id: seen_.flag for host_id, seen_ in (snap.sd_hosts.value or {}).items()}
             assert snap.global_maintenance.known(NOW, snapshot.GLOBAL_FLAGS_LIMIT_MS) is False
             assert snap.local_maintenance.known(NOW, snapshot.LOCAL_FILE_LIMIT_MS) is False
             assert view is not None
