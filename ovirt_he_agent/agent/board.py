@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ovirt_he_agent.core import model, snapshot
-from ovirt_he_agent.core.snapshot import Evidence
+from ovirt_he_agent.core.snapshot import Evidence, HostSeen
 
 PROBES_KEPT = 30
 
@@ -21,19 +21,28 @@ class Board:
     vm_id: str
     deployed_lease: snapshot.LeaseRef
     clock: Callable[[], model.MonotonicMs]
+    config_up_to_date: bool = True
     news: asyncio.Event = field(default_factory=asyncio.Event)
     global_maintenance: Evidence[bool] = Evidence()
     local_maintenance: Evidence[bool] = Evidence()
     own_ha_lease: Evidence[snapshot.OwnLease] = Evidence()
     domain: Evidence[model.DomainVitals] = Evidence()
-    ha_hosts: Evidence[tuple[model.HostLease, ...]] = Evidence()
-    sd_hosts: Evidence[tuple[model.HostLease, ...]] = Evidence()
+    ha_hosts: Evidence[Mapping[int, HostSeen]] = Evidence()
+    sd_hosts: Evidence[Mapping[int, HostSeen]] = Evidence()
     slots: Evidence[Mapping[int, snapshot.PeerSlot]] = Evidence()
     definition: Evidence[snapshot.Definition] = Evidence()
     vm: Evidence[snapshot.VmView] = Evidence()
     vm_leases: dict[snapshot.LeaseRef, Evidence[snapshot.LeaseView]] = field(default_factory=dict)
     probes: tuple[model.HealthProbe, ...] = ()
+    page_good_at: model.MonotonicMs | None = None
     command: snapshot.Command | None = None
+    own_slot: Evidence[int] = Evidence()
+    network: Evidence[float] = Evidence()
+    bridge_up: Evidence[bool] = Evidence()
+    cpu_load: Evidence[float] = Evidence()
+    memory_free_mib: Evidence[int] = Evidence()
+    request: snapshot.Request | None = None
+    leaving: bool = False
     _newest: model.VmReport | None = None
 
     def snapshot(self) -> snapshot.Snapshot:
@@ -41,6 +50,7 @@ class Board:
             host_id=self.host_id,
             vm_id=self.vm_id,
             deployed_lease=self.deployed_lease,
+            config_up_to_date=self.config_up_to_date,
             global_maintenance=self.global_maintenance,
             local_maintenance=self.local_maintenance,
             own_ha_lease=self.own_ha_lease,
@@ -52,7 +62,15 @@ class Board:
             vm=self.vm,
             vm_leases=dict(self.vm_leases),
             probes=self.probes,
+            page_good_at=self.page_good_at,
             command=self.command,
+            own_slot=self.own_slot,
+            network=self.network,
+            bridge_up=self.bridge_up,
+            cpu_load=self.cpu_load,
+            memory_free_mib=self.memory_free_mib,
+            request=self.request,
+            leaving=self.leaving,
         )
 
     def vm_seen(self, report: model.VmReport | None) -> bool:
@@ -74,8 +92,40 @@ class Board:
             self.news.set()
         return changed
 
-    def probed(self, probe: model.HealthProbe) -> None:
+    def probed(self, probe: model.HealthProbe, *, here: bool) -> None:
+        """A look at the engine's page: of the VM here, or as another host's witness."""
+        if probe.outcome is model.ProbeOutcome.GOOD:
+            self.page_good_at = probe.at
+        if not here:
+            return
         changed = not self.probes or self.probes[-1].outcome is not probe.outcome
         self.probes = (*self.probes, probe)[-PROBES_KEPT:]
         if changed or len(self.probes) <= 2:
             self.news.set()
+
+    def hosts_seen(
+        self, old: Evidence[Mapping[int, HostSeen]], hosts: tuple[model.HostLease, ...]
+    ) -> Evidence[Mapping[int, HostSeen]]:
+        """``hosts`` as sanlock lists them now, with what is remembered of each: when it renewed last."""
+        now, before = self.clock(), old.value or {}
+        seen = {}
+        for host in hosts:
+            known = before.get(host.host_id)
+            same = (
+                known is not None
+                and known.timestamp == host.timestamp
+                and known.generation == host.generation
+            )
+            if known is not None and same and known.flag is host.flag:
+                seen[host.host_id] = known
+                continue
+            seen[host.host_id] = HostSeen(
+                flag=host.flag,
+                generation=host.generation,
+                io_timeout_s=host.io_timeout_s,
+                timestamp=host.timestamp,
+                renewed_at=known.renewed_at if known is not None and same else now,
+            )
+            if known is None or known.flag is not host.flag or known.generation != host.generation:
+                self.news.set()
+        return old.renewed(seen, now)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ovirt_he_agent.core import health, model, sickness, snapshot, whereabouts
-from ovirt_he_agent.core.model import ExitReason, MonotonicMs, ProbeOutcome
+from ovirt_he_agent.core.model import ExitReason, MonotonicMs
 from ovirt_he_agent.core.peers import PeerClass
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.state import Attempt, End, State, Stop, StopCause
@@ -237,8 +237,6 @@ def _of_place(s: Scene, state: State, changes: dict[str, Any]) -> None:
 
 
 def _of_health(s: Scene, state: State, changes: dict[str, Any]) -> None:
-    if s.snap.probes and s.snap.probes[-1].outcome is ProbeOutcome.GOOD:
-        changes["good_at"] = s.snap.probes[-1].at
     if not s.is_here or not state.was_here:
         return
     if s.engine.good_twice or (s.engine.good and not s.state.was_here):  # found running: once is enough

@@ -54,6 +54,8 @@ class Wants:
     """A host is about to be called dead: look at the lockspaces every second."""
     domain_monitor: bool | None
     """VDSM should monitor the storage domain; None: leave it as it is."""
+    watch: int | None
+    """The host whose word on the VM everything hangs on: look at its slot often."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,6 +238,7 @@ def _wants(s: Scene) -> Wants:
         lease_owners=not s.is_here or s.state.twin is not None or paused,
         count_down=place is Place.NOWHERE_SOON,
         domain_monitor=_domain_monitor(s),
+        watch=s.verdict.host_id if place is Place.ELSEWHERE else None,
     )
 
 

@@ -39,8 +39,8 @@ def of(s: Scene) -> Published | None:
     """None: in this phase nothing can be published."""
     phase = s.state.phase
     name = phase.published
-    if name is None:
-        return None
+    if name is None or (phase is Phase.INIT and s.view is None):
+        return None  # a daemon that has just been restarted must not take its VM's name off the whiteboard
     return Published(
         state=name,
         score=points(s).points,

@@ -173,9 +173,9 @@ def _killing(s: Scene) -> bool:
 
 def _good_lately(s: Scene, stop: Stop) -> bool:
     # a host without network sees the page of its own VM: that does not count
-    if stop.cause is StopCause.NETWORK_LOST or s.state.good_at is None:
+    if stop.cause is StopCause.NETWORK_LOST:
         return False
-    return s.now - s.state.good_at <= GOOD_MS
+    return s.snap.page_good_at is not None and s.now - s.snap.page_good_at <= GOOD_MS
 
 
 def _stopping(s: Scene) -> bool:
@@ -212,7 +212,7 @@ def _sick_too_long(s: Scene) -> bool:
     finding = sickness.examine(s)
     if finding is None or finding.excuse is not None:
         return False
-    if s.state.good_at is not None and s.now - s.state.good_at <= GOOD_MS:
+    if s.snap.page_good_at is not None and s.now - s.snap.page_good_at <= GOOD_MS:
         return False
     return s.state.bad_ms >= sickness.grace_ms(s, finding)
 

@@ -212,6 +212,8 @@ class Snapshot:
     """Newest last."""
     command: Command | None = None
     """The newest VM command."""
+    page_good_at: model.MonotonicMs | None = None
+    """When this host saw the engine's page good last, wherever the VM is."""
     own_slot: Evidence[int] = Evidence()
     """The last write of our own slot: its timestamp."""
     network: Evidence[float] = Evidence()

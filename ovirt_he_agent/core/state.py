@@ -116,8 +116,6 @@ class State:
     """Hash of the definition of this life, if our start of it was accepted."""
     was_good: bool = False
     """In this life of the VM its engine was good."""
-    good_at: model.MonotonicMs | None = None
-    """When this host saw the engine's page good last."""
     rebooting: bool = False
     """The last word of VDSM in this life was that the guest reboots."""
     bad_ms: int = 0
