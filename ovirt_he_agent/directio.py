@@ -157,6 +157,19 @@ class DirectWriter(DirectFile):
             os.ftruncate(self._write_fd, max(file_size, offset + len(data)))  # no zeros of ours at its end
         os.fsync(self._write_fd)
 
+    def overwrite(self, data: bytes, offset: int) -> None:
+        """Put whole blocks over what is there, in one write, and read nothing first.
+
+        Both numbers are multiples of ``BLOCK``. Raises ``OSError``, also when only a part was written.
+        """
+        if len(data) % BLOCK or offset % BLOCK:
+            raise ValueError(f"{len(data)} bytes at {offset} are no whole blocks of {BLOCK}")
+        buffer = _buffer(len(data))
+        buffer[: len(data)] = data
+        done = os.pwritev(self._write_fd, [buffer[: len(data)]], offset)
+        if done < len(data):
+            raise OSError(errno.EIO, f"only {done} of {len(data)} bytes were written")
+
     def truncate(self, size: int) -> None:
         """Let a regular file have ``size`` bytes; anything else keeps its own."""
         if self._file_size() is not None:

@@ -49,6 +49,13 @@ class Flag(Protocol):
     def reason(self) -> str: ...
 
 
+class GlobalFlag(Flag, Protocol):
+    """Global maintenance. ``raw``: what stands in slot 0, to compare before and after a write."""
+
+    @property
+    def raw(self) -> bytes: ...
+
+
 class WhiteboardReading(Protocol):
     @property
     def global_maintenance(self) -> Flag: ...
@@ -57,10 +64,25 @@ class WhiteboardReading(Protocol):
 
 
 class Whiteboard(Protocol):
-    """The whiteboard volume, at the path given."""
+    """The whiteboard volume, at the path given.
+
+    Whoever writes a slot holds that host id in the HA lockspace; slot 0 may be
+    written by any host, and the last writer wins.
+    """
 
     async def read(self, path: Path, known_ids: Collection[int]) -> WhiteboardReading: ...
-    async def read_global(self, path: Path) -> Flag: ...
+    async def read_some(self, path: Path, host_ids: Collection[int]) -> Mapping[int, snapshot.PeerSlot]:
+        """Those of these slots that are in use, now; what is learned counts for ``read`` as well."""
+        ...
+
+    async def read_global(self, path: Path) -> GlobalFlag: ...
+    async def write_slot(self, path: Path, host_id: int, block: bytes) -> None:
+        """When it raises ``Stuck`` or ``Retryable``, the block may have been written or may be yet."""
+        ...
+
+    async def write_global(self, path: Path, block: bytes) -> None:
+        """As ``write_slot``."""
+        ...
 
 
 class StartableDefinition(Protocol):

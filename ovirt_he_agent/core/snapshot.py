@@ -123,6 +123,18 @@ class PeerSlot:
     score: int | None = None
     host_name: str = ""
     state: str = ""
+    vm_word: str = ""
+    """What it says of the engine VM, its engine and VDSM's status, word for word; empty: not said."""
+    engine_health: str = ""
+    engine_detail: str = ""
+    ours: bool = False
+    """An agent of this kind writes it."""
+    others_first: bool = False
+    """It asks better hosts to start the VM before it does so itself."""
+    policy_hash: str | None = None
+    """Of the rules that it goes by; None: not ours."""
+    engine_seen_ago_s: int | None = None
+    """How long before ``changed_at`` it had seen the engine's page good; None: not said, or too long ago."""
     problem: str = ""
     first_seen_at: model.MonotonicMs
     changed_at: model.MonotonicMs | None = None

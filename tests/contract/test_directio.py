@@ -50,6 +50,19 @@ def test_any_piece_is_written_and_nothing_around_it(
 
 
 @pytest.mark.real("direct-io")
+def test_blocks_are_overwritten_whole_and_nothing_around_them(tmp_path: Path) -> None:
+    path = tmp_path / "volume"
+    path.write_bytes(CONTENT)
+    with DirectWriter(path) as file:
+        assert file.direct
+        file.overwrite(b"\xff" * 2 * BLOCK, 3 * BLOCK)
+        for length, offset in ((BLOCK - 1, 0), (BLOCK, 512)):
+            with pytest.raises(ValueError, match="no whole blocks"):
+                file.overwrite(bytes(length), offset)
+    assert path.read_bytes() == CONTENT[: 3 * BLOCK] + b"\xff" * 2 * BLOCK + CONTENT[5 * BLOCK :]
+
+
+@pytest.mark.real("direct-io")
 def test_a_file_is_cut_to_its_size(tmp_path: Path) -> None:
     (tmp_path / "volume").write_bytes(CONTENT)
     with DirectWriter(tmp_path / "volume") as file:

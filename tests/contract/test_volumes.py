@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from ovirt_he_agent.adapters import volumes
 from ovirt_he_agent.agent import ports
 from ovirt_he_agent.blocking import Stuck
-from ovirt_he_agent.core import model
-from tests import slots
+from ovirt_he_agent.core import model, own_slot
+from tests import own_slots, slots
 from tests.faulty_disk import FaultyDisk
 from tests.waiting import eventually
 
@@ -76,6 +77,10 @@ def moved(path: Path, to: Path) -> Path:
     return path.rename(to)
 
 
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
 def host(number: int, *, engine: str = slots.DOWN, timestamp: int = 1, human: str = "") -> bytes:
     return slots.block(slots.tokens(number, engine=engine, timestamp=timestamp), human)
 
@@ -113,6 +118,39 @@ async def test_all_possible_slots_in_use_are_read(board: volumes.Whiteboard, vol
     assert sorted(reading.slots) == list(range(1, 2001))
     again = await board.read(volume, ())
     assert again.slots == reading.slots
+
+
+async def test_what_a_host_says_of_the_engine_and_of_itself_is_read(
+    board: volumes.Whiteboard, volume: Path
+) -> None:
+    write(volume, 1, host(1))
+    write(volume, 2, own_slot.encode(own_slots.own_slot(engine=own_slots.UP)))
+    write(volume, 3, host(3, engine="None"))
+    upstreams, ours, odd = (slot for _, slot in sorted((await board.read(volume, ())).slots.items()))
+    assert (upstreams.vm_word, upstreams.engine_health, upstreams.engine_detail) == ("down", "bad", "unknown")
+    assert (upstreams.ours, upstreams.others_first, upstreams.policy_hash) == (False, False, None)
+    assert upstreams.engine_seen_ago_s is None
+    assert (ours.vm_word, ours.engine_health, ours.engine_detail) == ("up", "good", "Up")
+    assert (ours.ours, ours.others_first, ours.policy_hash) == (True, True, "0123abcd")
+    assert ours.engine_seen_ago_s == 5
+    assert (odd.vm_word, odd.engine_health, odd.engine_detail) == ("", "", "")
+
+
+async def test_no_slot_stands_in_the_way_of_another(board: volumes.Whiteboard, volume: Path) -> None:
+    # one byte that is no text stops all of upstream's readers, a character of two bytes shifts later slots
+    bad = [
+        b"\xff" * 4096,
+        os.urandom(4096).replace(b"\0", b"x"),
+        host(9, engine="\xe9"),
+        b"2|1|",
+        b"1|1|5.5|4|0|{}|h",
+    ]
+    for number in range(1, 40):
+        write(volume, number, bad[number % len(bad)].ljust(4096, b"\0") if number % 2 else host(number))
+    reading = await board.read(volume, ())
+    good = {number for number, slot in reading.slots.items() if slot.readable}
+    assert good == set(range(2, 40, 2))
+    assert reading.global_maintenance.value is False
 
 
 async def test_a_bad_slot_concerns_its_host_only_and_says_where_it_is(
@@ -283,6 +321,171 @@ async def test_another_path_is_scanned_and_what_is_new_there_has_not_changed_bef
     assert reading.slots[99].changed_at is None
 
 
+# some slots only
+
+
+async def test_some_slots_are_read_now_and_no_others(
+    board: volumes.Whiteboard, volume: Path, clock: Clock
+) -> None:
+    for number in (1, 2, 200):
+        write(volume, number, host(number, timestamp=1))
+    await board.read(volume, ())
+    clock.pass_s(10)
+    for number in (1, 200):
+        write(volume, number, host(number, timestamp=2))
+    some = await board.read_some(volume, {200, 201})
+    assert list(some) == [200]
+    assert some[200].changed_at == clock.now
+    clock.pass_s(10)
+    reading = await board.read(volume, ())
+    assert reading.slots[200] == some[200]
+    assert reading.slots[1].changed_at == clock.now
+    assert reading.slots[2].changed_at is None
+
+
+async def test_a_slot_that_appears_or_goes_between_two_reads_of_all(
+    board: volumes.Whiteboard, volume: Path, clock: Clock
+) -> None:
+    write(volume, 2, host(2))
+    await board.read(volume, ())
+    clock.pass_s(1)
+    write(volume, 2, bytes(4096))
+    write(volume, 100, host(100))
+    some = await board.read_some(volume, [2, 100])
+    assert list(some) == [100]
+    assert (some[100].first_seen_at, some[100].changed_at) == (clock.now, clock.now)
+    assert sorted((await board.read(volume, ())).slots) == [100]
+
+
+async def test_before_the_first_read_of_all_nobody_can_tell_what_has_changed(
+    board: volumes.Whiteboard, volume: Path, clock: Clock
+) -> None:
+    write(volume, 2, host(2))
+    write(volume, 3, host(3))
+    first = await board.read_some(volume, [2])
+    assert first[2].changed_at is None
+    clock.pass_s(1)
+    reading = await board.read(volume, ())
+    assert reading.slots[2] == first[2]
+    assert reading.slots[3].changed_at is None
+
+
+async def test_two_readers_at_a_time_lose_nothing(
+    board: volumes.Whiteboard, volume: Path, clock: Clock
+) -> None:
+    write(volume, 1, host(1))
+    await board.read(volume, ())
+    write(volume, 100, host(100))
+    some, reading = await asyncio.gather(board.read_some(volume, [100]), board.read(volume, ()))
+    assert sorted(reading.slots) == [1, 100]
+    write(volume, 150, host(150))
+    reading, some = await asyncio.gather(board.read(volume, ()), board.read_some(volume, [150]))
+    assert list(some) == [150]
+    assert sorted((await board.read(volume, ())).slots) == [1, 100, 150]
+
+
+async def test_some_of_no_slots_or_of_none_that_can_be(
+    board: volumes.Whiteboard, volume: Path, tmp_path: Path
+) -> None:
+    assert dict(await board.read_some(tmp_path / "missing", [0, -1, 2001])) == {}
+    fill(volume, GLOBAL_OFF + host(1))
+    assert list(await board.read_some(volume, [1, 2, 1999])) == [1]
+    with pytest.raises(volumes.VolumeUnreadable, match="No such file"):
+        await board.read_some(tmp_path / "missing", [1])
+
+
+# writing
+
+
+async def test_a_slot_is_written_and_nothing_around_it(
+    board: volumes.Whiteboard, volume: Path, clock: Clock
+) -> None:
+    fill(volume, b"\xff" * (1 << 20))
+    block = own_slot.encode(own_slots.own_slot())
+    await board.write_slot(volume, 2, block)
+    assert content(volume) == b"\xff" * 8192 + block + b"\xff" * ((1 << 20) - 3 * 4096)
+    slot = (await board.read_some(volume, [2]))[2]
+    assert (slot.ours, slot.score, slot.host_name) == (True, 3400, "node-b.example.org")
+
+
+async def test_global_maintenance_is_written_and_what_stood_there_can_be_compared(
+    board: volumes.Whiteboard, volume: Path
+) -> None:
+    before = await board.read_global(volume)
+    assert (before.value, before.raw) == (False, b"")
+    for on in (True, False):
+        await board.write_global(volume, own_slot.encode_global(on))
+        after = await board.read_global(volume)
+        assert (after.value, after.raw) == (on, b"maintenance=%d" % on)
+    assert content(volume)[4096:] == bytes((1 << 20) - 4096)
+
+
+@pytest.mark.parametrize("host_id", [0, -1, 2001])
+async def test_a_number_that_is_no_host_id_is_not_written(
+    board: volumes.Whiteboard, volume: Path, host_id: int
+) -> None:
+    with pytest.raises(volumes.NoSuchSlot, match=r"1 to 2000: check host_id in hosted-engine\.conf"):
+        await board.write_slot(volume, host_id, host(1))
+    assert content(volume) == bytes(1 << 20)
+
+
+@pytest.mark.parametrize("size", [0, 512, 4095, 4097, 8192])
+async def test_only_a_whole_slot_is_written(board: volumes.Whiteboard, volume: Path, size: int) -> None:
+    for call in (board.write_slot(volume, 1, bytes(size)), board.write_global(volume, bytes(size))):
+        with pytest.raises(ValueError, match="4096 bytes"):
+            await call
+
+
+@pytest.mark.parametrize("size", [0, 3 * 4096, 4 * 4096 - 512])
+async def test_a_short_volume_does_not_grow(board: volumes.Whiteboard, volume: Path, size: int) -> None:
+    fill(volume, bytes(size))
+    with pytest.raises(volumes.VolumeTooShort, match=rf"ends at byte {size}.*slot 3.*hosted-engine\.conf"):
+        await board.write_slot(volume, 3, host(3))
+    assert len(content(volume)) == size
+    fill(volume, bytes(4 * 4096))
+    await board.write_slot(volume, 3, host(3))
+    assert content(volume)[3 * 4096 :] == host(3)
+
+
+async def test_a_volume_that_is_not_there_is_not_made(board: volumes.Whiteboard, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(volumes.VolumeUnwritable, match=r"cannot be written: No such file.*vdsm\.log"):
+        await board.write_slot(missing, 1, host(1))
+    assert not missing.exists()
+    with pytest.raises(volumes.VolumeUnwritable, match=r"Is a directory"):
+        await board.write_global(tmp_path, GLOBAL_ON)
+
+
+@pytest.fixture(params=[512, 4096])
+def device(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A loop device with sectors of 512 or 4096 bytes; a machine that has none cannot show this."""
+    file = tmp_path / "disk"
+    fill(file, bytes(1 << 20))
+    command = ["losetup", "-f", "--show", "--sector-size", str(request.param), str(file)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no loop device: {done.stderr.decode().strip()}")
+    path = Path(done.stdout.decode().strip())
+    try:
+        yield path
+    finally:
+        subprocess.run(["losetup", "-d", str(path)], check=True)
+
+
+async def test_a_block_device_is_written_and_read_whatever_its_sectors(
+    board: volumes.Whiteboard, device: Path
+) -> None:
+    block = own_slot.encode(own_slots.own_slot())
+    await board.write_global(device, GLOBAL_ON)
+    await board.write_slot(device, 255, block)
+    reading = await board.read(device, ())
+    assert reading.global_maintenance.value is True
+    assert list(reading.slots) == [255]
+    assert reading.slots[255].ours
+    with pytest.raises(volumes.VolumeTooShort, match=r"ends at byte 1048576.*slot 256"):
+        await board.write_slot(device, 256, block)
+
+
 # slot 0 alone
 
 
@@ -339,4 +542,48 @@ async def test_a_hung_disk_is_stuck_and_another_path_is_not_held_up_by_it(
                 return None
 
         assert await eventually(back) == [1]
+        board.close()
+
+
+@pytest.mark.real("fuse")
+async def test_a_disk_that_fails_is_not_written_and_takes_the_block_when_it_is_back(
+    board: volumes.Whiteboard, tmp_path: Path
+) -> None:
+    with FaultyDisk(tmp_path / "disk", GLOBAL_OFF + bytes(63 * 4096)) as disk:
+        disk.fail(True)
+        for write_block in (
+            board.write_slot(disk.path, 2, host(2)),
+            board.write_global(disk.path, GLOBAL_ON),
+        ):
+            with pytest.raises(
+                volumes.VolumeUnwritable, match=r"Input/output error.*storage server"
+            ) as caught:
+                await write_block
+            assert caught.value.path == disk.path
+        disk.fail(False)
+        await board.write_slot(disk.path, 2, host(2))
+        reading = await board.read(disk.path, ())
+        assert (list(reading.slots), reading.global_maintenance.value) == ([2], False)
+
+
+@pytest.mark.real("fuse")
+async def test_a_write_on_a_hung_disk_is_given_up_and_may_arrive_later(clock: Clock, tmp_path: Path) -> None:
+    board = volumes.Whiteboard(clock=clock, timeout_s=0.5)
+    with FaultyDisk(tmp_path / "disk", GLOBAL_OFF + bytes(63 * 4096)) as disk:
+        disk.hang()
+        async with asyncio.timeout(20):
+            for number in (2, 3):
+                with pytest.raises(Stuck, match=f"write of slot 2 of {disk.path}"):
+                    await board.write_slot(disk.path, number, host(number))
+            with pytest.raises(Stuck):
+                await board.read(disk.path, ())
+        disk.resume()
+
+        async def arrived() -> list[int] | None:
+            try:
+                return list((await board.read(disk.path, ())).slots)
+            except Stuck:
+                return None
+
+        assert await eventually(arrived) == [2]
         board.close()
