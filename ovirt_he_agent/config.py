@@ -98,6 +98,10 @@ class Paths:
         return self.under("/var/lib/ovirt-hosted-engine-ha/ha.conf")
 
     @property
+    def agent_conf(self) -> Path:
+        return self.under("/etc/ovirt-hosted-engine-ha/agent.conf")
+
+    @property
     def vm_conf(self) -> Path:
         return self.under("/run/ovirt-hosted-engine-ha/vm.conf")
 

@@ -108,6 +108,7 @@ class _Configuration:
             lockspace=_volume(conf.lockspace),
             domain_type=conf.domain_type_number,
             bridge=conf.bridge,
+            network_test=conf.network_test,
             connections=conf.connections,
         )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ovirt_he_agent.core import model
 from ovirt_he_agent.errors import NotConfigured
 
 BLANK_UUID = "00000000-0000-0000-0000-000000000000"
@@ -73,6 +74,7 @@ class HostedEngineConf:
     fqdn: str
     bridge: str
     """The management network's; consoles listen on it."""
+    network_test: model.NetworkTest
     vm_disk: tuple[str, str]
     whiteboard: tuple[str, str]
     lockspace: tuple[str, str]
@@ -133,6 +135,7 @@ class _Values:
             domain_id=self._uuid("sdUUID"),
             fqdn=self._fqdn(),
             bridge=self._bridge(),
+            network_test=self._network_test(),
             vm_disk=(self._uuid("vm_disk_id"), self._uuid("vm_disk_vol_id")),
             whiteboard=(self._uuid("metadata_image_UUID"), self._uuid("metadata_volume_UUID")),
             lockspace=(self._uuid("lockspace_image_UUID"), self._uuid("lockspace_volume_UUID")),
@@ -182,6 +185,42 @@ class _Values:
         if not text.isprintable() or re.search(r"[\s/]", text):
             raise self._bad("bridge", f"is {text!r}, not the name of a network")
         return text
+
+    def _network_test(self) -> model.NetworkTest:
+        """Missing: ping (he-ha: broker/submonitors/network.py)."""
+        word = self._values.get("network_test", model.NetworkTestKind.PING)
+        try:
+            kind = model.NetworkTestKind(word)
+        except ValueError as e:
+            raise self._bad(
+                "network_test", f"is {word!r}, not one of {', '.join(model.NetworkTestKind)}"
+            ) from e
+        match kind:
+            case model.NetworkTestKind.PING:
+                return model.NetworkTest(kind=kind, address=self._address("gateway", kind))
+            case model.NetworkTestKind.TCP:
+                address, port = self._address("tcp_t_address", kind), self._port("tcp_t_port", kind)
+                return model.NetworkTest(kind=kind, address=address, port=port)
+            case _:
+                return model.NetworkTest(kind=kind)
+
+    def _address(self, key: str, kind: model.NetworkTestKind) -> str:
+        """A name or a number of either family."""
+        text = self._of_test(key, kind)
+        if not text.isprintable() or re.search(r"[\s/]", text):
+            raise self._bad(key, f"is {text!r}, not a host name or an address")
+        return text
+
+    def _port(self, key: str, kind: model.NetworkTestKind) -> int:
+        text = self._of_test(key, kind)
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+            raise self._bad(key, f"is {text!r}, not a number from 1 to 65535")
+        return int(text)
+
+    def _of_test(self, key: str, kind: model.NetworkTestKind) -> str:
+        if key not in self._values:
+            raise self._bad(key, f"is missing, which network_test={kind} needs (set it, or network_test=dns)")
+        return self._values[key]
 
     def _host_id(self) -> int:
         text = self._text("host_id")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ovirt_he_agent.core import snapshot
+from ovirt_he_agent.core import model, snapshot
 
 HA_LOCKSPACE = "hosted-engine"
 
@@ -32,6 +32,7 @@ class Deployment:
     """VDSM's number of the storage type."""
     bridge: str
     """The management network's; consoles listen on it."""
+    network_test: model.NetworkTest
     connections: Sequence[Mapping[str, Any]] = field(repr=False)
     """For StoragePool.connectStorageServer; empty: nothing to connect (FC). May hold a password."""
 

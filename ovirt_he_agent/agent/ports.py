@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ovirt_he_agent.core import model, snapshot
+from ovirt_he_agent.core import load, model, snapshot
 from ovirt_he_agent.core.definitions import record
 from ovirt_he_agent.core.definitions.choice import Choice, Offer, Verdict
 
@@ -213,6 +213,29 @@ class Health(Protocol):
     """The engine's health page."""
 
     async def probe(self) -> model.HealthProbe: ...
+
+
+class Network(Protocol):
+    """The network test of this host."""
+
+    async def test(self) -> model.NetworkAnswers:
+        """Takes seconds; raises when nothing was learnt of the network."""
+        ...
+
+
+class Statistics(Protocol):
+    """What VDSM measures on this host."""
+
+    async def host_stats(self) -> model.HostStats: ...
+    async def vm_cpu(self, vm_id: str) -> model.VmCpu | None:
+        """None: the VM does not run here."""
+        ...
+
+
+class CpuCounters(Protocol):
+    """The kernel's count of what the CPUs did."""
+
+    def read(self) -> load.CpuTimes: ...
 
 
 class LocalMaintenance(Protocol):

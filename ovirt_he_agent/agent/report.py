@@ -101,7 +101,7 @@ def of(
         "score": {
             "points": points.points,
             "base": points.base,
-            "penalties": [{"name": p.name, "points": p.points} for p in points.penalties],
+            "penalties": [{"name": p.name, "points": p.points, "reason": p.reason} for p in points.penalties],
         },
         "global_maintenance": _flag(snap.global_maintenance, now, snapshot.GLOBAL_FLAGS_LIMIT_MS),
         "local_maintenance": _flag(snap.local_maintenance, now, snapshot.LOCAL_FILE_LIMIT_MS),

@@ -52,7 +52,7 @@ def _facts(status: dict[str, Any]) -> Table:
         f"id {status['host_id']}, {status['state'] or status['phase']} for {_span(status['phase_since_s'])}",
     )
     table.add_row("Why", status["reason"])
-    penalties = "".join(f" - {p['points']} ({p['name']})" for p in score["penalties"])
+    penalties = "".join(f" - {p['points']} ({p['name']}: {p['reason']})" for p in score["penalties"])
     table.add_row("Score", f"{score['points']} = {score['base']}{penalties}")
     table.add_row(
         "Maintenance",

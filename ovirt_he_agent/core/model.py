@@ -6,6 +6,7 @@ they are another clock's.
 """
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NewType
@@ -175,3 +176,71 @@ class HealthProbe:
     outcome: ProbeOutcome
     reason: str
     """For people."""
+
+
+class NetworkTestKind(enum.StrEnum):
+    """``network_test`` of hosted-engine.conf."""
+
+    PING = "ping"
+    DNS = "dns"
+    TCP = "tcp"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkTest:
+    """How this host finds out whether it has a network."""
+
+    kind: NetworkTestKind
+    address: str | None = None
+    """Of the gateway (ping) or the service (tcp): a name or a number; None with the others."""
+    port: int | None = None
+    """With tcp."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkAnswers:
+    """One network test: several probes in a row."""
+
+    answered: int
+    asked: int
+    reason: str
+    """For people: how the others failed; empty if none did."""
+
+    @property
+    def share(self) -> float:
+        return self.answered / self.asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaStats:
+    """``haStats`` of ``Host.getStats``: what the HA agent of that host told VDSM."""
+
+    configured: bool
+    active: bool
+    score: int
+    global_maintenance: bool
+    local_maintenance: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStats:
+    """The part of ``Host.getStats`` that the agent uses. None: VDSM did not tell."""
+
+    mem_free_mib: int | None
+    """With what the kernel would give back: caches, buffers, reclaimable slabs."""
+    cpu_load: float | None
+    network_up: Mapping[str, bool] | None
+    """Network, bridge or interface -> its link is up; without those whose state was not told."""
+    ha: HaStats | None
+    ha_score: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmCpu:
+    """What a VM that runs here takes of the CPU, by ``VM.getStats``."""
+
+    percent: float | None
+    """Of one CPU, user's and system's together; None: not told."""
+    is_real: bool
+    """False while the figures are initial values."""

@@ -106,9 +106,9 @@ class Scene:
         return score.Inputs(
             config_up_to_date=snap.config_up_to_date,
             network=self.network,
-            bridge_up=snap.bridge_up.known(now, snapshot.RESOURCES_LIMIT_MS),
+            bridge_up=snap.bridge_up.known(now, snapshot.HOST_STATS_LIMIT_MS),
             cpu_load=snap.cpu_load.known(now, snapshot.CPU_LIMIT_MS),
-            memory_free_mib=snap.memory_free_mib.known(now, snapshot.RESOURCES_LIMIT_MS),
+            memory_free_mib=snap.memory_free_mib.known(now, snapshot.HOST_STATS_LIMIT_MS),
             memory_needed_mib=definition.memory_mib if definition is not None else None,
             failed_starts=sum(a.end is state.End.START_FAILED and a.at > since for a in self.state.attempts),
         )

@@ -688,11 +688,11 @@ VERBS: list[tuple[Call, str, dict[str, Any], bytes, Any]] = [
         b'{"memFree": 12345, "cpuLoad": "0.42", "network": {"ovirtmgmt": {"state": "up"}}, "haScore": 3400, '
         b'"haStats": {"configured": true, "active": true, "score": 3400, "globalMaintenance": false, '
         b'"localMaintenance": false}}',
-        replies.HostStats(
+        model.HostStats(
             mem_free_mib=12345,
             cpu_load=0.42,
             network_up={"ovirtmgmt": True},
-            ha=replies.HaStats(
+            ha=model.HaStats(
                 configured=True, active=True, score=3400, global_maintenance=False, local_maintenance=False
             ),
             ha_score=3400,

@@ -140,7 +140,7 @@ def test_volume_type_is_unknown_when_it_is_not_told() -> None:
 
 def test_host_stats_without_ha_and_network() -> None:
     stats = replies.host_stats("Host.getStats", {"memFree": "12", "network": {"b": {"state": "down"}}})
-    assert stats == replies.HostStats(
+    assert stats == model.HostStats(
         mem_free_mib=12, cpu_load=None, network_up={"b": False}, ha=None, ha_score=None
     )
 

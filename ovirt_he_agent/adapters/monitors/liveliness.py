@@ -4,21 +4,19 @@ import asyncio
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 import aiohttp.abc
 
-from ovirt_he_agent.blocking import Stuck, Worker
+from ovirt_he_agent.adapters.monitors import names
+from ovirt_he_agent.blocking import Stuck
 from ovirt_he_agent.core import model
 from ovirt_he_agent.core.model import ProbeOutcome
 
 BODY_LIMIT_BYTES = 64 * 1024
 GOOD_TEXT = b"DB Up"
 DOWN_TEXT = b"DB Down"
-
-Resolve = Callable[..., list[tuple[Any, ...]]]
-"""As ``socket.getaddrinfo``; may block."""
 
 
 class HealthPage:
@@ -34,7 +32,7 @@ class HealthPage:
         *,
         timeout_s: float,
         clock: Callable[[], model.MonotonicMs],
-        resolve: Resolve = socket.getaddrinfo,
+        resolve: names.Resolve = socket.getaddrinfo,
     ) -> None:
         self._url = url
         self._clock = clock
@@ -78,7 +76,7 @@ class HealthPage:
         except Stuck as e:
             return ProbeOutcome.NO_RESOLUTION, f"{self._url}: {e.what} has not returned for {e.since_s:.0f} s"
         except aiohttp.ClientConnectorError as e:
-            if isinstance(e.os_error, _NoAddress):
+            if isinstance(e.os_error, names.NoAddress):
                 return ProbeOutcome.NO_RESOLUTION, f"{self._url}: no address for its name: {e.os_error}"
             return ProbeOutcome.NO_ANSWER, f"{self._url}: {e.os_error.strerror or e}"
         except aiohttp.ClientResponseError as e:
@@ -97,33 +95,16 @@ class HealthPage:
         return ProbeOutcome.HTTP_ERROR, f"{reason}, no word of the database"
 
 
-class _NoAddress(OSError):
-    """The name has no address, or its look-up failed."""
-
-
 class _Resolver(aiohttp.abc.AbstractResolver):
-    """The system's resolver in a thread of its own.
+    """``names.Names`` as aiohttp wants it."""
 
-    The event loop's resolver threads are joined when the loop ends, and a look-up
-    that hangs would keep the process.
-    """
-
-    def __init__(self, resolve: Resolve, timeout_s: float) -> None:
-        self._resolve = resolve
-        self._timeout_s = timeout_s
-        self._worker = Worker("name look-up")
+    def __init__(self, resolve: names.Resolve, timeout_s: float) -> None:
+        self._names = names.Names(resolve, timeout_s)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[aiohttp.abc.ResolveResult]:
-        try:
-            rows = await self._worker.call(
-                lambda: self._resolve(host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG),
-                timeout_s=self._timeout_s,
-                what=f"the look-up of {host}",
-            )
-        except (OSError, UnicodeError) as e:  # UnicodeError: no host name at all
-            raise _NoAddress(getattr(e, "strerror", None) or str(e)) from e
+        rows = await self._names.look_up(host, port, family)
         return [
             aiohttp.abc.ResolveResult(
                 hostname=host,
@@ -137,7 +118,7 @@ class _Resolver(aiohttp.abc.AbstractResolver):
         ]
 
     async def close(self) -> None:
-        self._worker.close()
+        self._names.close()
 
 
 async def _limited(content: aiohttp.StreamReader) -> bytes:

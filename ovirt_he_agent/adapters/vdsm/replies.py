@@ -17,29 +17,6 @@ from ovirt_he_agent.wire import jsonrpc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HaStats:
-    """``haStats``: what the HA agent of that host told VDSM."""
-
-    configured: bool
-    active: bool
-    score: int
-    global_maintenance: bool
-    local_maintenance: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostStats:
-    """The part of ``Host.getStats`` that the agent uses."""
-
-    mem_free_mib: int | None
-    cpu_load: float | None
-    network_up: Mapping[str, bool]
-    """Network or bridge name -> its link is up."""
-    ha: HaStats | None
-    ha_score: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainInfo:
     domain_id: str
     name: str
@@ -117,24 +94,42 @@ def _exit_reason(code: int | None) -> model.ExitReason | None:
         return None  # a newer VDSM's; the message says more
 
 
-def host_stats(verb: str, result: object) -> HostStats:
+def vm_cpu(verb: str, row: Fields) -> model.VmCpu | None:
+    """A row of ``VM.getStats``; None: the VM is down, VDSM only remembers it.
+
+    Old VDSM has no ``cpuActual``; there a ``cpuUsage`` of 0.00 is an initial value (he-ha:
+    broker/submonitors/cpu_load_no_engine.py).
+    """
+    if row.need("status", text) == model.VmStatus.DOWN:
+        return None
+    user, system = row.want("cpuUser", number), row.want("cpuSys", number)
+    if user is None or system is None:  # right after the start, and while it is migrated in
+        return model.VmCpu(percent=None, is_real=False)
+    is_real = row.want("cpuActual", flag)
+    if is_real is None:
+        is_real = row.want("cpuUsage", text) not in (None, "0.00")
+    return model.VmCpu(percent=user + system, is_real=is_real)
+
+
+def host_stats(verb: str, result: object) -> model.HostStats:
     stats = Fields(verb, result)
     network, ha = stats.inner("network"), stats.inner("haStats")
-    return HostStats(
+    return model.HostStats(
         mem_free_mib=stats.want("memFree", whole),
         cpu_load=stats.want("cpuLoad", number),
-        network_up={
-            name: state == "up"
-            for name, link in (network.items() if network else ())
-            if (state := link.want("state", text)) is not None
-        },
+        network_up=None if network is None else _links(network),
         ha=None if ha is None else _ha_stats(ha),
         ha_score=stats.want("haScore", whole),
     )
 
 
-def _ha_stats(ha: Fields) -> HaStats:
-    return HaStats(
+def _links(network: Fields) -> Mapping[str, bool]:
+    states = {name: link.want("state", text) for name, link in network.items()}
+    return {name: state == "up" for name, state in states.items() if state is not None}
+
+
+def _ha_stats(ha: Fields) -> model.HaStats:
+    return model.HaStats(
         configured=ha.need("configured", flag),
         active=ha.need("active", flag),
         score=ha.need("score", whole),

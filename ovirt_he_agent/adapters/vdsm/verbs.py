@@ -12,7 +12,7 @@ from typing import Any
 from ovirt_he_agent.adapters.vdsm import replies
 from ovirt_he_agent.adapters.vdsm.client import Client
 from ovirt_he_agent.adapters.vdsm.failures import BadReply, NoSuchVm
-from ovirt_he_agent.adapters.vdsm.fields import Fields
+from ovirt_he_agent.adapters.vdsm.fields import Fields, rows, text
 from ovirt_he_agent.core import model
 
 BLANK_ID = "00000000-0000-0000-0000-000000000000"
@@ -34,7 +34,7 @@ class Vdsm(Client):
     async def ping(self, *, timeout_s: float = 5.0) -> None:
         await self.call("Host.ping2", timeout_s=timeout_s)
 
-    async def host_stats(self, *, timeout_s: float = HOOKS_S) -> replies.HostStats:
+    async def host_stats(self, *, timeout_s: float = HOOKS_S) -> model.HostStats:
         verb = "Host.getStats"
         return replies.host_stats(verb, await self.call(verb, timeout_s=timeout_s))
 
@@ -60,13 +60,22 @@ class Vdsm(Client):
 
     async def vm_report(self, vm_id: str, *, timeout_s: float = MEMORY_S) -> model.VmReport | None:
         """None: VDSM does not know that VM."""
+        row = await self._vm_row(vm_id, timeout_s)
+        return None if row is None else replies.vm_report("VM.getStats", row)
+
+    async def vm_cpu(self, vm_id: str, *, timeout_s: float = MEMORY_S) -> model.VmCpu | None:
+        """None: the VM does not run here."""
+        row = await self._vm_row(vm_id, timeout_s)
+        return None if row is None else replies.vm_cpu("VM.getStats", row)
+
+    async def _vm_row(self, vm_id: str, timeout_s: float) -> Fields | None:
         verb = "VM.getStats"
         try:
             result = await self.call(verb, {"vmID": vm_id}, timeout_s=timeout_s)
         except NoSuchVm:
             return None
-        found = replies.vm_reports(verb, result)
-        if [report.vm_id for report in found] != [vm_id]:
+        found = rows(verb, result)
+        if [row.need("vmId", text) for row in found] != [vm_id]:
             raise BadReply(verb, "vmId", f"is not just {vm_id}")
         return found[0]
 
