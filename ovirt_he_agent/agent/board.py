@@ -88,7 +88,8 @@ class Board:
         )
         self.vm = self.vm.renewed(snapshot.VmView(report=report), self.clock())
         if changed:
-            self.probes = ()  # what the page said belongs to another life or status
+            if _is_dead(report) or _is_dead(old):
+                self.probes = ()  # what the page said belongs to another life
             self.news.set()
         return changed
 
@@ -129,3 +130,7 @@ class Board:
             if known is None or known.flag is not host.flag or known.generation != host.generation:
                 self.news.set()
         return old.renewed(seen, now)
+
+
+def _is_dead(report: model.VmReport | None) -> bool:
+    return report is None or report.status is model.VmStatus.DOWN

@@ -8,21 +8,22 @@ from ovirt_he_agent.agent import act, report
 from ovirt_he_agent.agent.board import Board
 from ovirt_he_agent.agent.deployment import Deployment
 from ovirt_he_agent.agent.observers import Observers, World
+from ovirt_he_agent.agent.own_slot import Identity
+from ovirt_he_agent.agent.requests import Requests
 from ovirt_he_agent.agent.settings import Settings
-from ovirt_he_agent.core import decision
+from ovirt_he_agent.core import decision, score, snapshot
 from ovirt_he_agent.core.model import MonotonicMs
-from ovirt_he_agent.core.state import Phase, State
-from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.state import State
+from ovirt_he_agent.errors import HeAgentError
 
 log = logging.getLogger(__name__)
 
 TICK_BUDGET_MS = 500
-_CALM = {Phase.RUNNING, Phase.FROZEN, Phase.LOCAL}
-"""Phases in which nothing is about to be decided: look at the calm pace."""
+LAST_WORDS_S = 2.0
 
 
 class Agent:
-    """``run`` it; after every tick ``published`` is called with the documents for the outside."""
+    """``run`` it; after every tick ``published`` is called with what can be told to the outside."""
 
     def __init__(
         self,
@@ -43,26 +44,35 @@ class Agent:
             deployed_lease=deployment.deployed_lease,
             clock=clock,
         )
-        self._observers = Observers(deployment, self.board, settings, world)
+        identity = Identity(
+            host_name=settings.host_name, policy_hash=score.policy_hash(settings.weights)
+        )
+        self._observers = Observers(deployment, self.board, settings, world, identity)
         self._definitions = world.definitions
-        self._actuator = act.Actuator(self.board, self._observers, world.vdsm, world.definitions)
+        self._actuator = act.Actuator(
+            self.board, self._observers, world.vdsm, world.definitions, self._decide
+        )
+        self.requests = Requests(
+            self.board, world.whiteboard, world.local_maintenance, lambda: self._observers.whiteboard
+        )
         self._state = State()
+        self._alarms: tuple[str, ...] = ()
 
     async def run(self) -> None:
-        """Until cancelled. The VM is left as it is, and so is the host id lease."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._observers.run(), name="observers")
-            while True:
-                self.board.news.clear()
-                decided = self.tick()
-                definition = self._observers.definition
-                if decided.command is not None and definition is not None:
-                    given = self._actuator.take(decided.command)
-                    tasks.create_task(
-                        self._actuator.carry_out(given, decided.command, decided.state, definition),
-                        name="command",
-                    )
-                await self._news_or(self._pause_s(decided))
+        """Until cancelled. The VM is left as it is, and so is the host id lease: whoever comes next on this
+        host, this agent or another one, finds it held by the same sanlock."""
+        self._state = await self._observers.memory.recall()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._observers.run(), name="observers")
+                tasks.create_task(self.requests.run(), name="requests")
+                while True:
+                    self.board.news.clear()
+                    decided = self.tick()
+                    self._act(decided, tasks)
+                    await self._news_or(self._pause_s(decided))
+        finally:
+            await self._leave()
 
     def tick(self) -> decision.Decision:
         """Decide on the evidence at hand and publish the outcome; acts on nothing."""
@@ -70,27 +80,61 @@ class Agent:
         self._observers.see_to_definition(now)
         snap = self.board.snapshot()
         before = self._state.phase
-        decided = decision.decide(self._state, snap, now)
+        decided = self._decide(self._state, snap, now)
         self._state = decided.state
-        after = decided.state.phase
-        if after is not before:
+        if decided.phase is not before:
             log.info(
                 "%s -> %s: %s",
                 before.value,
-                after.value,
+                decided.phase.value,
                 decided.reason,
-                extra={"HE_PHASE": after.value, "HE_STATE": after.published},
+                extra={"HE_PHASE": decided.phase.value, "HE_STATE": decided.phase.published},
             )
-        calm = decided.state.phase in _CALM or decided.verdict.place is Place.ELSEWHERE
-        self._observers.alert = not calm
+        self._tell(decided.alarms)
+        self._observers.follow(decided)
         self._published(
-            report.of(
+            report.Report(
                 self._deployment, snap, decided, self._observers.conditions, self._definitions.account, now
             )
         )
         if (took_ms := self._clock() - now) > TICK_BUDGET_MS:
             log.error("a decision took %d ms, its budget is %d ms", took_ms, TICK_BUDGET_MS)
         return decided
+
+    def _decide(self, state: State, snap: snapshot.Snapshot, now: MonotonicMs) -> decision.Decision:
+        return decision.decide(
+            state, snap, now, rules_of=self._settings.policy, weights=self._settings.weights
+        )
+
+    def _act(self, decided: decision.Decision, tasks: asyncio.TaskGroup) -> None:
+        given = None
+        if decided.command is not None:
+            given = self._actuator.take(decided.command)
+            carried_out = self._actuator.carry_out(
+                given, decided.command, decided.before, self._observers.definition
+            )
+            tasks.create_task(self._carry_out(carried_out), name="command")
+        if decided.heard is not None:
+            self.requests.heard(decided.heard, given)
+
+    async def _carry_out(self, carried_out: "act.CarriedOut") -> None:
+        self.requests.ended(await carried_out)
+
+    def _tell(self, alarms: tuple[str, ...]) -> None:
+        for text in alarms:
+            if text not in self._alarms:
+                log.warning("%s", text)
+        self._alarms = alarms
+
+    async def _leave(self) -> None:
+        """The last word on the whiteboard: the agent stopped in order. Nobody waits for it for long."""
+        self.board.leaving = True
+        self._observers.follow(self._decide(self._state, self.board.snapshot(), self._clock()))
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._observers.last_words()
+        except (HeAgentError, TimeoutError) as e:
+            log.info("the whiteboard does not say that this agent stopped: %s", e or "no time left")
 
     def _pause_s(self, decided: decision.Decision) -> float:
         if decided.wake_at is None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from ovirt_he_agent.agent import ports
@@ -11,10 +12,15 @@ from ovirt_he_agent.agent.board import Board
 from ovirt_he_agent.agent.component import Component, Condition, NotYet
 from ovirt_he_agent.agent.deployment import HA_LOCKSPACE, Deployment
 from ovirt_he_agent.agent.ha_lease import HaLease
+from ovirt_he_agent.agent.memory import Memory
+from ovirt_he_agent.agent.own_slot import PERIOD_S, Identity, OwnSlot
+from ovirt_he_agent.agent.resources import CPU_PERIOD_S, HOST_PERIOD_S, NETWORK_PERIOD_S, Resources
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.agent.storage import Storage
 from ovirt_he_agent.agent.vm_conf import VmConf
 from ovirt_he_agent.core import model, snapshot, whereabouts
+from ovirt_he_agent.core.decision import Decision, Wants
+from ovirt_he_agent.core.snapshot import Evidence
 from ovirt_he_agent.errors import HeAgentError, NotThere
 
 log = logging.getLogger(__name__)
@@ -23,6 +29,12 @@ log = logging.getLogger(__name__)
 @dataclass(eq=False)
 class StorageNotReady(NotYet):
     msg: ClassVar[str] = "the storage domain's volumes are not prepared yet; see component storage"
+
+
+@dataclass(eq=False)
+class NoStorageInMaintenance(NotYet):
+    reason: str
+    msg: ClassVar[str] = "in local maintenance the storage may be gone: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +49,23 @@ class World:
     health: ports.Health
     local_maintenance: ports.LocalMaintenance
     vm_conf: ports.VmConf
+    network: ports.Network
+    statistics: ports.Statistics
+    cpu: ports.CpuCounters
+    state_file: ports.StateFile
+    wall_text: Callable[[model.MonotonicMs], str]
+    """Wall-clock text of a time on the agent's clock, for people."""
+
+
+_AT_FIRST = Wants(alert=True, lease_owners=True, count_down=False, domain_monitor=True, watch=None)
 
 
 class Observers:
     """Owns the components; ``run`` ends only by cancellation."""
 
-    def __init__(self, deployment: Deployment, board: Board, settings: Settings, world: World) -> None:
+    def __init__(
+        self, deployment: Deployment, board: Board, settings: Settings, world: World, identity: Identity
+    ) -> None:
         self._deployment = deployment
         self._board = board
         self._settings = settings
@@ -53,9 +76,20 @@ class Observers:
         )
         self.definition: ports.StartableDefinition | None = None
         """The definition whose facts stand on the board."""
-        self.alert = True
-        """The engine is not known to be good: look often."""
+        self.wants = _AT_FIRST
         s = settings
+        self.own_slot = OwnSlot(
+            board, world.whiteboard, self._ha_lease, identity, wall_text=world.wall_text
+        )
+        self.memory = Memory(world.state_file, lambda: self._state_file.poke())
+        self._resources = Resources(
+            world.network,
+            world.statistics,
+            world.cpu,
+            vm_id=deployment.vm_id,
+            bridge=deployment.bridge,
+            clock=board.clock,
+        )
         self._vm = self._component("vm", self._poll_vm, lambda: self._pace(s.vm_poll_s, s.vm_poll_alert_s))
         self._owners = self._component("vm-leases", self._read_owners, lambda: s.lease_owners_s)
         self._page = self._component(
@@ -66,6 +100,13 @@ class Observers:
         )
         self._storage_component = self._component("storage", self._see_to_storage, self._storage_period_s)
         self._lease = self._component("ha-lease", self._look_at_lease, self._lease_period_s)
+        self._watch = self._component("watch", self._watch_claimant, lambda: s.whiteboard_alert_s)
+        self._writer = self._component("own-slot", self._write_own_slot, lambda: PERIOD_S)
+        self._hosts = self._component(
+            "hosts", self._read_hosts, lambda: s.hosts_alert_s if self.wants.count_down else s.hosts_s
+        )
+        self._local_file = self._component("local-maintenance", self._read_local_file, lambda: s.local_file_s)
+        self._state_file = self._component("state-file", self.memory.save, lambda: s.state_file_s)
         self._history = self._component(
             "definition-history", world.definitions.see_to_history, lambda: s.local_file_s
         )
@@ -73,12 +114,18 @@ class Observers:
             "vm-conf", VmConf(world.vm_conf, world.definitions).see_to, lambda: s.definition_s
         )
         self._components = (
-            self._component("local-maintenance", self._read_local_file, lambda: s.local_file_s),
+            self._local_file,
             self._vm,
             self._storage_component,
             self._lease,
-            self._component("hosts", self._read_hosts, lambda: s.hosts_s),
+            self._hosts,
             self._board_reader,
+            self._watch,
+            self._writer,
+            self._component("network", self._look_at_network, lambda: NETWORK_PERIOD_S),
+            self._component("host-resources", self._look_at_resources, lambda: HOST_PERIOD_S),
+            self._component("cpu-load", self._look_at_cpu, lambda: CPU_PERIOD_S),
+            self._state_file,
             self._component("host-facts", self._look_at_host, lambda: s.host_facts_s),
             self._component("definition", self._look_at_store, lambda: s.definition_s),
             self._history,
@@ -86,6 +133,11 @@ class Observers:
             self._owners,
             self._page,
         )
+
+    @property
+    def whiteboard(self) -> Path | None:
+        """Where the whiteboard volume is prepared; None: not now."""
+        return self._storage.whiteboard
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -96,6 +148,29 @@ class Observers:
             tasks.create_task(self._listen(), name="vm-events")
             for component in self._components:
                 tasks.create_task(component.run(), name=component.name)
+
+    def follow(self, decided: Decision) -> None:
+        """Look where the rules want it, and say on the whiteboard what they say."""
+        old, new = self.wants, decided.wants
+        self.wants = new
+        if new != old:
+            if new.alert and not old.alert:
+                self.look_again()
+            if new.count_down and not old.count_down:
+                self._hosts.poke()
+            if new.lease_owners and not old.lease_owners:
+                self._owners.poke()
+            if new.domain_monitor is not old.domain_monitor:
+                self._storage_component.poke()
+            if new.watch is not None and new.watch != old.watch:
+                self._watch.poke()
+        if self.own_slot.say(decided.published):
+            self._writer.poke()
+        self.memory.keep(decided.state)
+
+    async def last_words(self) -> None:
+        """Write the slot once more, now; raises what the write raises."""
+        await self._write_own_slot()
 
     def look_again(self) -> None:
         """The VM's fate may have changed: ask for it now."""
@@ -133,7 +208,7 @@ class Observers:
         return Component(name, work, period_s=period_s, clock=self._board.clock, failed=failed)
 
     def _pace(self, calm_s: float, alert_s: float) -> float:
-        return alert_s if self.alert else calm_s
+        return alert_s if self.wants.alert else calm_s
 
     async def _listen(self) -> None:
         """Reports from VDSM's events; a gap in them means: poll."""
@@ -160,6 +235,8 @@ class Observers:
 
     async def _see_to_storage(self) -> None:
         if self._in_local_maintenance():
+            if self.wants.domain_monitor is False:
+                await self._storage.release()
             return  # VDSM may disconnect the storage: hands off
         board = self._board
         vitals = await self._storage.vitals()
@@ -204,7 +281,8 @@ class Observers:
             hosts = await leases.hosts(name)
             old = getattr(board, field)
             why = f"sanlock knows no hosts of lockspace {name} yet"
-            setattr(board, field, old.renewed(hosts, board.clock()) if hosts is not None else old.failed(why))
+            new = board.hosts_seen(old, hosts) if hosts is not None else old.failed(why)
+            setattr(board, field, new)
 
     async def _read_whiteboard(self) -> None:
         if self._in_local_maintenance():
@@ -212,17 +290,72 @@ class Observers:
         if self._storage.whiteboard is None:
             raise StorageNotReady
         board = self._board
-        known = {host.host_id for host in board.ha_hosts.value or ()} | {self._deployment.host_id}
+        known = {*(board.ha_hosts.value or ()), self._deployment.host_id}
         try:
             reading = await self._world.whiteboard.read(self._storage.whiteboard, known)
         except HeAgentError:
             self._storage.forget()  # the engine may have torn the image down
             self._storage_component.poke()
             raise
-        if reading.slots != board.slots.value:
-            board.news.set()
-        board.slots = board.slots.renewed(reading.slots, board.clock())
+        self._note_slots(reading.slots)
         self._note("global_maintenance", reading.global_maintenance)
+
+    def _note_slots(self, slots: Mapping[int, snapshot.PeerSlot]) -> None:
+        """What others say is news; our own words, and that somebody goes on saying the same, are none."""
+        board = self._board
+        old = board.slots.value
+        if old is None or _said(old, board.host_id) != _said(slots, board.host_id):
+            board.news.set()
+        board.slots = board.slots.renewed(slots, board.clock())
+
+    async def _watch_claimant(self) -> None:
+        """The slot of the host that has the VM, between the reads of all."""
+        path, host_id = self._storage.whiteboard, self.wants.watch
+        board = self._board
+        if path is None or host_id is None or self.wants.alert or board.slots.value is None:
+            return
+        found = await self._world.whiteboard.read_some(path, [host_id])
+        new = found.get(host_id)
+        old = board.slots.value.get(host_id)
+        if new == old or board.slots.value is None:
+            return
+        slots = {number: slot for number, slot in board.slots.value.items() if number != host_id}
+        if new is not None:
+            slots[host_id] = new
+        if _said(board.slots.value, 0) != _said(slots, 0):
+            board.news.set()
+        board.slots = Evidence(slots, board.slots.at, board.slots.problem)  # the others are as old as before
+
+    async def _write_own_slot(self) -> None:
+        self.own_slot.definition_at = self._board.definition.at
+        try:
+            await self.own_slot.write(self._storage.whiteboard, self._storage.lockspace)
+        except HeAgentError as e:
+            if self._in_local_maintenance() and not isinstance(e, NotYet):
+                raise NoStorageInMaintenance(str(e)) from e
+            raise
+        if self._board.own_slot.problem is not None:
+            self._board.news.set()
+
+    async def _look_at_network(self) -> None:
+        await self._resource(self._resources.look_at_network)
+
+    async def _look_at_resources(self) -> None:
+        await self._resource(self._resources.look_at_host)
+
+    async def _look_at_cpu(self) -> None:
+        await self._resource(self._resources.look_at_cpu)
+
+    async def _resource(self, look: Callable[[], Awaitable[None]]) -> None:
+        board, found = self._board, self._resources
+        before = board.network.value, board.bridge_up.value
+        try:
+            await look()
+        finally:
+            board.network, board.bridge_up = found.network, found.bridge_up
+            board.cpu_load, board.memory_free_mib = found.cpu_load, found.memory_free_mib
+            if (board.network.value, board.bridge_up.value) != before:
+                board.news.set()
 
     async def _read_local_file(self) -> None:
         self._note("local_maintenance", self._world.local_maintenance.read())
@@ -275,16 +408,18 @@ class Observers:
         """Who owns the VM's leases; asked only while the VM is not here (then they are our own)."""
         board = self._board
         view = board.vm.value
-        if view is None or whereabouts.here(view) is not None or self._in_local_maintenance():
+        if view is None or not self.wants.lease_owners or self._in_local_maintenance():
             board.vm_leases.clear()
             return
+        before = {ref: read.value for ref, read in board.vm_leases.items()}
         refs = board.snapshot().leases()
         for gone in board.vm_leases.keys() - set(refs):
             del board.vm_leases[gone]
         async with asyncio.TaskGroup() as tasks:
             for ref in refs:
                 tasks.create_task(self._read_owner(ref))
-        board.news.set()
+        if {ref: read.value for ref, read in board.vm_leases.items()} != before or self.wants.alert:
+            board.news.set()
 
     async def _read_owner(self, ref: snapshot.LeaseRef) -> None:
         board = self._board
@@ -307,8 +442,31 @@ class Observers:
 
     async def _probe(self) -> None:
         view = self._board.vm.value
-        if view is not None and whereabouts.here(view) is whereabouts.Place.HERE:
-            self._board.probed(await self._world.health.probe())
+        if view is None or self._in_local_maintenance():
+            return
+        place = whereabouts.here(view)
+        if place not in (None, whereabouts.Place.HERE, whereabouts.Place.OUTGOING):
+            return
+        probe = await self._world.health.probe()
+        after = self._board.vm.value
+        if after is not None and whereabouts.here(after) is place:
+            self._board.probed(probe, here=place is not None)
+
+
+def _said(slots: Mapping[int, snapshot.PeerSlot], but: int) -> dict[int, tuple[object, ...]]:
+    """What others say that a decision may hang on at once."""
+    return {
+        number: (
+            slot.readable,
+            slot.claims_vm,
+            slot.stopped,
+            slot.local_maintenance,
+            slot.state,
+            slot.others_first,
+        )
+        for number, slot in slots.items()
+        if number != but
+    }
 
 
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -319,6 +477,12 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "ha-lease": ("own_ha_lease",),
     "hosts": ("ha_hosts", "sd_hosts"),
     "whiteboard": ("slots", "global_maintenance"),
+    "watch": (),
+    "own-slot": ("own_slot",),
+    "network": (),
+    "host-resources": (),
+    "cpu-load": (),
+    "state-file": (),
     "definition": ("definition",),
     "host-facts": (),
     "definition-history": (),

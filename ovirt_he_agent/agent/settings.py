@@ -1,6 +1,9 @@
 """How often and how long: the agent's own knobs, from the configuration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ovirt_he_agent.core.policy import Policy
+from ovirt_he_agent.core.score import Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +21,16 @@ class Settings:
     vm_poll_alert_s: float = 2.0
     lease_owners_s: float = 5.0
     hosts_s: float = 5.0
+    hosts_alert_s: float = 1.0
+    """While a host's lease is about to run out."""
     host_facts_s: float = 2.0
     """Looks whether anything is to be asked for again; mostly nothing is."""
     local_file_s: float = 2.0
+    state_file_s: float = 60.0
+    """It is written when something has changed; this is how often a failed write is tried again."""
     tick_s: float = 5.0
     """The loop turns at least this often: it feeds the watchdog."""
+    host_name: str = "localhost"
+    """What other hosts read on the whiteboard."""
+    policy: Policy = field(default_factory=Policy)
+    weights: Weights = field(default_factory=Weights)

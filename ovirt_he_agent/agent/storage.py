@@ -8,7 +8,7 @@ from typing import ClassVar
 from ovirt_he_agent.agent import ports
 from ovirt_he_agent.agent.deployment import Deployment, VolumeRef
 from ovirt_he_agent.core import model
-from ovirt_he_agent.errors import Retryable
+from ovirt_he_agent.errors import Refused, Retryable
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Storage:
         self._vdsm = vdsm
         self.whiteboard: Path | None = None
         self.lockspace: Path | None = None
+        self._released = False
 
     async def vitals(self) -> model.DomainVitals:
         """What VDSM's monitor says; connects the storage and starts the monitor when there is none.
@@ -47,6 +48,7 @@ class Storage:
         Raises ``StorageNotConnected``, ``DomainNotMonitored`` and what the VDSM adapter raises.
         """
         domain_id = self._deployment.domain_id
+        self._released = False
         found = (await self._vdsm.storage_vitals([domain_id])).get(domain_id)
         if found is None or (found.actual and not found.valid):
             await self._connect()
@@ -55,6 +57,26 @@ class Storage:
         if found is None:
             raise DomainNotMonitored(domain_id)
         return found
+
+    async def release(self) -> None:
+        """Have VDSM let go of the domain, once, unless a pool or the VM needs it.
+
+        safety: with the monitor goes the host id, and with that whatever holds a lease of the domain
+        here; so VDSM is asked for the VM right before.
+        """
+        if self._released:
+            return
+        report = await self._vdsm.vm_report(self._deployment.vm_id)
+        if report is not None and report.status is not model.VmStatus.DOWN:
+            return
+        domain_id = self._deployment.domain_id
+        if domain_id in await self._vdsm.storage_vitals([domain_id]):
+            log.info("local maintenance: VDSM may stop monitoring storage domain %s", domain_id)
+            try:
+                await self._vdsm.stop_monitoring_domain(domain_id)
+            except Refused as e:
+                log.info("the domain stays monitored: %s", e)
+        self._released = True
 
     async def _connect(self) -> None:
         if not self._deployment.connections:

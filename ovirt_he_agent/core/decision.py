@@ -323,6 +323,10 @@ def _wake_at(s: Scene) -> MonotonicMs | None:
             times.append(state.network_lost_since + s.rules.network_lost_ms)
     else:
         times.append(admission.pause_until(s))
+        if s.verdict.place is Place.ELSEWHERE:
+            peer = s.peers.get(s.verdict.host_id or 0)
+            if peer is not None and peer.slot is not None and peer.slot.changed_at is not None:
+                times.append(peer.slot.changed_at + peers.FRESH_MS + 1)
         if s.verdict.place is Place.NOWHERE:
             times.append(admission.turn_at(s))
         if s.verdict.free_at is not None:

@@ -139,17 +139,6 @@ class PeerSlot:
     first_seen_at: model.MonotonicMs
     changed_at: model.MonotonicMs | None = None
     """When its bytes last changed before our eyes; None: never yet."""
-    ours: bool = False
-    """Written by this agent, not by upstream's."""
-    others_first: bool = False
-    """It asks the other hosts to start the VM before it does."""
-    policy_hash: str | None = None
-    engine_seen_ago_s: int | None = None
-    """How long before ``changed_at`` that host saw the engine's page good; None: it does not say."""
-    vm_word: str = ""
-    engine_health: str = ""
-    engine_detail: str = ""
-    """VDSM's word there for the VM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,7 +137,7 @@ class HostIdError(StorageError):
     remedy = "check host_id in hosted-engine.conf, sanlock.service and sanlock.log"
 
 
-class DomainInPool(StorageError):
+class DomainInPool(StorageError, Refused):
     remedy = "the domain belongs to a connected pool: VDSM monitors it as long as that stands"
 
 
