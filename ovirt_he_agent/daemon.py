@@ -20,6 +20,7 @@ import click
 from ovirt_he_agent import config
 from ovirt_he_agent.adapters import (
     definition_history,
+    ha_conf,
     hosted_engine_conf,
     journal,
     leases,
@@ -136,8 +137,9 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
         url = options.engine.health_url.format(fqdn=configuration.fqdn)
         page = liveliness.HealthPage(url, timeout_s=options.engine.probe_timeout_s, clock=clock)
         conf = vm_conf.VmConfFile(paths.vm_conf)
+        local_file = ha_conf.HaConf(paths.ha_conf)
         with contextlib.ExitStack() as opened:
-            for adapter in (store, whiteboard, history, conf):
+            for adapter in (store, whiteboard, history, conf, local_file):
                 opened.enter_context(contextlib.closing(adapter))
             async with page:
                 view = host_view.HostView(
@@ -154,7 +156,7 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
                     definitions=definitions.Definitions(store, translator, history, clock=clock, utc_s=utc_s),
                     host_view=view,
                     health=page,
-                    local_maintenance=hosted_engine_conf.HaConf(paths.ha_conf),
+                    local_maintenance=local_file,
                     vm_conf=conf,
                 )
                 agent = loop.Agent(
