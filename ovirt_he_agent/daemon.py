@@ -43,7 +43,7 @@ from ovirt_he_agent.agent import (
     translation,
 )
 from ovirt_he_agent.agent.deployment import Deployment, VolumeRef
-from ovirt_he_agent.control import server
+from ovirt_he_agent.control import changes, permission, server
 from ovirt_he_agent.core.model import MonotonicMs
 from ovirt_he_agent.errors import ExitCode
 
@@ -164,9 +164,12 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
                 )
                 await agent.run()
 
+    allowed = permission.Permission(options.control.group)
+    changing = changes.Changes(allowed, lambda: publication.latest.status["reason"])
     methods = {
         "status": server.reading(lambda: publication.latest.status),
         "haStatus": server.reading(lambda: publication.latest.ha_status),
+        **changing.methods,
     }
     control = server.ControlServer(
         socket, methods, mode=options.control.socket_mode, healthy=publication.healthy
@@ -184,6 +187,7 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
         log.info("stopped; the VM and the host id lease stay as they are")
     finally:
         sanlock.close()
+        allowed.close()
 
 
 def _settings(options: config.Config) -> settings.Settings:
