@@ -8,9 +8,11 @@ COMMANDS = {
     "config": "ovirt_he_agent.cli.config:group",
     "demo": "ovirt_he_agent.sim.demo:command",
     "doctor": "ovirt_he_agent.cli.doctor:doctor",
+    "maintenance": "ovirt_he_agent.cli.maintenance:maintenance",
     "ovf": "ovirt_he_agent.cli.ovf:ovf",
     "run": "ovirt_he_agent.daemon:command",
     "status": "ovirt_he_agent.cli.status:status",
+    "vm": "ovirt_he_agent.cli.vm:group",
 }
 
 

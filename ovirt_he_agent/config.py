@@ -166,7 +166,7 @@ def _file_mode(value: Any) -> FileMode:
     return FileMode(mode)
 
 
-def _cpu(value: Any) -> str | None:
+def _word_or_null(value: Any) -> str | None:
     return None if value is None else _word(value)
 
 
@@ -202,7 +202,8 @@ _FLAG = _Kind("true or false", _flag)
 _PATH = _Kind("an absolute path", _path)
 _HOST = _Kind("a host name or an address", _word)
 _URL = _Kind("a URL (http:// or https://) in which only {fqdn} stands in braces", _url_template)
-_CPU = _Kind("null or a CPU model of libvirt with flags, as Haswell-noTSX,+md-clear", _cpu)
+_CPU = _Kind("null or a CPU model of libvirt with flags, as Haswell-noTSX,+md-clear", _word_or_null)
+_GROUP = _Kind("null or the name of a group of users", _word_or_null)
 _NETWORKS = _Kind("a map from networks of the engine to their names on this host", _networks)
 _MODE = _Kind('permission bits in quotes, "0600" to "0777", the owner may read and write', _file_mode)
 _FOR_ALL = FileMode(0o666)
@@ -262,6 +263,7 @@ class Control:
     """Who may use the agent's socket."""
 
     socket_mode: Annotated[FileMode, _MODE] = _FOR_ALL
+    group: Annotated[str | None, _GROUP] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ import click
 from ovirt_he_agent import config
 from ovirt_he_agent.adapters import (
     definition_history,
+    ha_conf,
     hosted_engine_conf,
     journal,
     leases,
@@ -42,7 +43,7 @@ from ovirt_he_agent.agent import (
     translation,
 )
 from ovirt_he_agent.agent.deployment import Deployment, VolumeRef
-from ovirt_he_agent.control import server
+from ovirt_he_agent.control import changes, permission, server
 from ovirt_he_agent.core.model import MonotonicMs
 from ovirt_he_agent.errors import ExitCode
 
@@ -137,8 +138,9 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
         url = options.engine.health_url.format(fqdn=configuration.fqdn)
         page = liveliness.HealthPage(url, timeout_s=options.engine.probe_timeout_s, clock=clock)
         conf = vm_conf.VmConfFile(paths.vm_conf)
+        local_file = ha_conf.HaConf(paths.ha_conf)
         with contextlib.ExitStack() as opened:
-            for adapter in (store, whiteboard, history, conf):
+            for adapter in (store, whiteboard, history, conf, local_file):
                 opened.enter_context(contextlib.closing(adapter))
             async with page:
                 view = host_view.HostView(
@@ -155,7 +157,7 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
                     definitions=definitions.Definitions(store, translator, history, clock=clock, utc_s=utc_s),
                     host_view=view,
                     health=page,
-                    local_maintenance=hosted_engine_conf.HaConf(paths.ha_conf),
+                    local_maintenance=local_file,
                     vm_conf=conf,
                 )
                 agent = loop.Agent(
@@ -163,9 +165,12 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
                 )
                 await agent.run()
 
+    allowed = permission.Permission(options.control.group)
+    changing = changes.Changes(allowed, lambda: publication.latest.status["reason"])
     methods = {
         "status": server.reading(lambda: publication.latest.status),
         "haStatus": server.reading(lambda: publication.latest.ha_status),
+        **changing.methods,
     }
     control = server.ControlServer(
         socket, methods, mode=options.control.socket_mode, healthy=publication.healthy
@@ -183,6 +188,7 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
         log.info("stopped; the VM and the host id lease stay as they are")
     finally:
         sanlock.close()
+        allowed.close()
 
 
 def _settings(options: config.Config) -> settings.Settings:

@@ -1,4 +1,4 @@
-"""Upstream's local files: hosted-engine.conf (who this host is) and ha.conf (local maintenance).
+"""hosted-engine.conf, upstream's local file that says who this host is.
 
 Format: he-ha: env/config_file.py. A line is ``key=value``, split at the first
 ``=`` and stripped; ``#`` starts a comment line; the last of repeated keys
@@ -287,60 +287,6 @@ class _Values:
             {"id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{r['connection']}:{r['port']}/{r['iqn']}")), **r}
             for r in rows
         )
-
-
-@dataclass(frozen=True, slots=True)
-class LocalMaintenance:
-    """Local maintenance, the engine's and the operator's together; None: unknown, for ``reason``."""
-
-    value: bool | None
-    reason: str
-
-
-class HaConf:
-    """ha.conf of this host: written by the hosted-engine command and by VDSM, read here."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> LocalMaintenance:
-        """The file as it is now. Small and local: read it each time instead of watching it.
-
-        ``local_maintenance_manual`` came later than the file, and packages keep
-        an old one: without it there is none. Anything else that is missing or
-        no yes or no is unknown (upstream takes a missing file for "off").
-        """
-        try:
-            values = _pairs(self._path)
-        except ConfMissing:
-            return LocalMaintenance(None, f"{self._path} is missing: {_WRITE_IT}")
-        except ConfDamaged as e:
-            return LocalMaintenance(None, f"{self._path}: {e.reason}: {_WRITE_IT}")
-        except ConfUnreadable as e:
-            return LocalMaintenance(None, str(e))
-        switches = []
-        for key, default in (("local_maintenance", None), ("local_maintenance_manual", "False")):
-            text = values.get(key, default)
-            value = _boolean(text)
-            if value is None:
-                shown = "missing" if text is None else repr(text)
-                return LocalMaintenance(None, f"{self._path}: {key} is {shown}: {_WRITE_IT}")
-            switches.append(value)
-        return LocalMaintenance(any(switches), f"{self._path} says so")
-
-
-_WRITE_IT = "write it with hosted-engine --set-maintenance --mode=none (or local)"
-
-
-def _boolean(text: str | None) -> bool | None:
-    """By its first letter, as upstream (lib/util.py, to_bool)."""
-    match (text or "?").lower()[0]:
-        case "t" | "y" | "1":
-            return True
-        case "f" | "n" | "0":
-            return False
-        case _:
-            return None
 
 
 class Watched:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import click
 
 from ovirt_he_agent import config
-from ovirt_he_agent.adapters import hosted_engine_conf, leases, time_zones, volumes
+from ovirt_he_agent.adapters import ha_conf, hosted_engine_conf, leases, time_zones, volumes
 from ovirt_he_agent.adapters.ovfstore import search
 from ovirt_he_agent.adapters.vdsm import endpoint, verbs
 from ovirt_he_agent.agent import definitions, host_view, translation
@@ -161,7 +161,7 @@ class _Host:
         return f"{conf.path}: host id {conf.host_id}, VM {conf.vm_id}, storage domain {conf.domain_id}"
 
     async def _ha_conf(self) -> str:
-        flag = hosted_engine_conf.HaConf(self._given.paths.ha_conf).read()
+        flag = ha_conf.HaConf(self._given.paths.ha_conf).read()
         if flag.value is None:
             raise Missing(flag.reason)
         return f"local maintenance is {'on' if flag.value else 'off'}"

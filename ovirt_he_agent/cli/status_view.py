@@ -58,7 +58,7 @@ def _facts(status: dict[str, Any]) -> Table:
         "Maintenance",
         f"global {_flag(status['global_maintenance'])}, local {_flag(status['local_maintenance'])}",
     )
-    table.add_row("Engine VM", _vm(status["vm"]))
+    table.add_row("Engine VM", vm(status["vm"]))
     for number, text in enumerate(_definition(status["definition"])):
         table.add_row("" if number else "Definition", text)
     table.add_row("Leases", _leases(status["leases"]))
@@ -121,7 +121,8 @@ def _flag(flag: dict[str, Any]) -> str:
     return "on" if flag["value"] else "off"
 
 
-def _vm(vm: dict[str, Any]) -> str:
+def vm(vm: dict[str, Any]) -> str:
+    """The engine VM in one line."""
     where = f" on host {vm['where_host_id']}" if vm["where_host_id"] is not None else ""
     text = f"{vm['name'] or UNKNOWN} {vm['id']}: {vm['where']}{where}, VDSM: {vm['status'] or 'unknown'}"
     if vm["exit_message"]:

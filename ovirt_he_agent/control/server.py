@@ -1,8 +1,8 @@
 """The agent's socket: JSON-RPC 2.0 over HTTP, answered from memory (docs/control.md).
 
-One request is one small JSON document; nothing here waits for VDSM, storage or
-sanlock, so a slow or idle client keeps only itself waiting. Reading is for any
-local user; who asks is known by the kernel's word (SO_PEERCRED).
+One request is one small JSON document; a slow or idle client keeps only itself
+waiting, and so does a method that has to wait. Who asks is known by the kernel's
+word (SO_PEERCRED); what that user may do is the method's matter.
 """
 
 import json

@@ -15,6 +15,15 @@ MonotonicMs = NewType("MonotonicMs", int)
 """Milliseconds of this process's monotonic clock; never mixed with wall time."""
 
 
+class LocalMode(enum.StrEnum):
+    """Who asks for local maintenance (he-ha: client/client.py, MaintenanceMode)."""
+
+    LOCAL = "LOCAL"
+    """The engine: it clears this one whenever the host comes up."""
+    LOCAL_MANUAL = "LOCAL_MANUAL"
+    """The operator: the engine does not clear it. Setting it sets the engine's as well."""
+
+
 class VmStatus(enum.StrEnum):
     """VDSM's status words (vdsm: lib/vdsm/virt/vmstatus.py)."""
 

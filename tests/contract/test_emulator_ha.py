@@ -6,8 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from ovirt_he_agent.config import Paths
+from ovirt_he_agent.errors import Retryable
+from tests.asked_agent import RecordedRequests, serving
 from tests.emulated_host import EmulatedHost
 from tests.raw_stomp import RawClient, VdsmError
+
+PLUGINS = Path(__file__).parents[2] / "vdsm_plugins"
+
+
+class WhiteboardAway(Retryable):
+    msg = "the whiteboard is away; try again when it is back"
+
 
 DEFAULTS = {
     "configured": False,
@@ -121,6 +131,23 @@ async def test_maintenance_reaches_the_package(client: RawClient, host: Emulated
     assert done == {"code": 0, "message": "Done"}
     assert json.loads((host.root / "ha.json").read_text())["maintenance"] == ["LOCAL", True]
     assert await client.error("Host.setHaMaintenanceMode", mode="nearby", enabled=True) == 61
+
+
+async def test_maintenance_reaches_the_agent_through_the_shipped_package(tmp_path: Path) -> None:
+    deployed = tmp_path / "etc/ovirt-hosted-engine/hosted-engine.conf"
+    deployed.parent.mkdir(parents=True)
+    deployed.write_text("host_id=1\n")
+    agent = RecordedRequests(failing={"global": WhiteboardAway()})
+    arguments = ("--ha-client", str(PLUGINS))
+    async with serving(Paths(root=tmp_path).socket, agent):
+        with EmulatedHost(tmp_path, sanlock=False, arguments=arguments) as shipped:
+            async with RawClient(shipped.port) as client:
+                await client.hello()
+                for enabled in (True, False):
+                    done = await client.call("Host.setHaMaintenanceMode", mode="Local", enabled=enabled)
+                    assert done == {"code": 0, "message": "Done"}
+                assert await client.error("Host.setHaMaintenanceMode", mode="GLOBAL", enabled=True) == 61
+    assert agent.asked == [("LOCAL", True), ("LOCAL", False), ("global", True)]
 
 
 async def test_a_failing_package_is_error_61(client: RawClient) -> None:

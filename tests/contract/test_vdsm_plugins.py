@@ -4,6 +4,7 @@ The agent's side is a real HTTP server on a real socket, scripted byte by byte,
 and once the agent's own.
 """
 
+import asyncio
 import errno
 import importlib.util
 import json
@@ -19,7 +20,9 @@ from typing import Any, Self
 import pytest
 
 from ovirt_he_agent import blocking, config
-from ovirt_he_agent.control import server
+from ovirt_he_agent.control import codes, server
+from ovirt_he_agent.errors import Retryable
+from tests.asked_agent import WHY_NOBODY, RecordedRequests, serving
 
 PLUGINS = Path(__file__).parents[2] / "vdsm_plugins"
 HOOK = PLUGINS / "after_get_stats" / "50_ovirt_he_agent"
@@ -43,6 +46,11 @@ def load_client() -> ModuleType:
 
 
 client = load_client()
+
+
+class CannotBe(Retryable):
+    msg = "it cannot be; so much"
+
 
 Answer = Callable[[socket.socket, threading.Event], None]
 
@@ -294,14 +302,6 @@ def test_maintenance_is_handed_on(root: Path) -> None:
     ]
 
 
-def test_an_agent_that_cannot_set_maintenance_is_named_as_the_reason(root: Path) -> None:
-    with ScriptedAgent(root, error(-32601, "method not found")), pytest.raises(client.AgentError) as caught:
-        client.HAClient().set_maintenance_mode("GLOBAL", True)
-    assert "cannot set maintenance" in str(caught.value)
-    assert "nothing was changed" in str(caught.value)
-    assert caught.value.code == -32601
-
-
 def test_the_agents_own_refusal_is_raised_as_it_is(root: Path) -> None:
     with (
         ScriptedAgent(root, error(5, "the VM is here")),
@@ -442,5 +442,39 @@ async def test_client_and_hook_understand_the_agents_own_server(
     stats = await vdsm_thread.call(client.HAClient().get_all_stats, timeout_s=10)
     assert stats[2] == {"live-data": True, "score": 3400, "maintenance": True}
     assert (await vdsm_thread.call(hook_status, root, timeout_s=10))["ha_score"] == 3400
-    with pytest.raises(client.AgentError, match=r"cannot set maintenance .* no method 'setMaintenance'"):
-        await vdsm_thread.call(client.HAClient().set_maintenance_mode, "LOCAL", True, timeout_s=10)
+
+
+@pytest.mark.parametrize(
+    ("mode", "request_name"), [("GLOBAL", "global"), ("LOCAL", "LOCAL"), ("LOCAL_MANUAL", "LOCAL_MANUAL")]
+)
+async def test_the_client_sets_maintenance_through_the_agents_own_server(
+    root: Path, vdsm_thread: blocking.Worker, mode: str, request_name: str
+) -> None:
+    agent, ha = RecordedRequests(), client.HAClient()
+    async with serving(config.Paths(root=root).socket, agent):
+        for value in (True, False):
+            await vdsm_thread.call(ha.set_maintenance_mode, mode, value, timeout_s=10)
+        agent.failing[request_name] = CannotBe()
+        with pytest.raises(client.AgentError, match=r"^it cannot be; so much$") as caught:
+            await vdsm_thread.call(ha.set_maintenance_mode, mode, True, timeout_s=10)
+    assert caught.value.code == codes.FAILED
+    assert isinstance(caught.value, OSError)
+    assert agent.asked == [(request_name, value) for value in (True, False, True)]
+
+
+async def test_the_client_names_the_host_that_is_not_configured(
+    root: Path, vdsm_thread: blocking.Worker
+) -> None:
+    async with serving(config.Paths(root=root).socket, None):
+        with pytest.raises(client.AgentError, match=WHY_NOBODY) as caught:
+            await vdsm_thread.call(client.HAClient().set_maintenance_mode, "GLOBAL", True, timeout_s=10)
+    assert caught.value.code == codes.NOT_CONFIGURED
+
+
+async def test_the_clients_limit_holds_for_maintenance_too(root: Path, vdsm_thread: blocking.Worker) -> None:
+    async with serving(config.Paths(root=root).socket, RecordedRequests(takes=asyncio.Event().wait)):
+        with pytest.raises(OSError, match=r"did not answer setMaintenance within 0\.2 s") as caught:
+            await vdsm_thread.call(
+                lambda: client.HAClient().set_maintenance_mode("GLOBAL", True, timeout=0.2), timeout_s=10
+            )
+    assert caught.value.errno == errno.ETIMEDOUT

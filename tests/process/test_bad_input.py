@@ -83,6 +83,7 @@ HA_CONF = "var/lib/ovirt-hosted-engine-ha/ha.conf"
 BOARD = deployment.WHITEBOARD.volume_id
 DEPLOY = "deploy this host"
 SET = "hosted-engine --set-maintenance"
+WRITE = "`ovirt-he-agent maintenance none`"
 LOCAL = "local_maintenance=True\nlocal_maintenance_manual=False\n"
 
 CONF_TROUBLES: tuple[Trouble, ...] = (
@@ -109,8 +110,8 @@ if os.geteuid() != 0:  # root may read every file
     CONF_TROUBLES += (Trouble("conf forbidden", _forbid, (CONF, "Permission denied"), _allow),)
 
 FLAG_TROUBLES = (
-    Trouble("ha.conf missing", ha_conf(None), (HA_CONF, "is missing", SET)),
-    Trouble("ha.conf garbage", ha_conf("local_maintenance=x\n"), (HA_CONF, "'x'", SET), doctor="ha.conf"),
+    Trouble("ha.conf missing", ha_conf(None), (HA_CONF, "is missing", WRITE)),
+    Trouble("ha.conf garbage", ha_conf("local_maintenance=x\n"), (HA_CONF, "'x'", WRITE), doctor="ha.conf"),
     Trouble("local maintenance", ha_conf(LOCAL), ("local maintenance", "is on", SET)),
     Trouble("slot 0 garbage", slot(0, b"\xffgarbage"), ("slot 0", "garbage", SET), doctor="whiteboard"),
     Trouble("global maintenance", slot(0, b"maintenance=1"), ("global maintenance", "is on", SET)),

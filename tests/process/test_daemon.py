@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ovirt_he_agent.errors import ExitCode
 from ovirt_he_agent.sim import deployment
 from tests.agent_process import AgentProcess
 from tests.deployed_host import DeployedHost, free_port
@@ -44,6 +45,15 @@ async def test_an_unconfigured_daemon_is_ready_and_feeds_the_watchdog_too(host: 
         await is_fed(agent)
         unconfigured = {name: False for name in ("configured", "active", "globalMaintenance")}
         assert agent.ha_status() == unconfigured | {"localMaintenance": False, "score": 0}
+
+
+async def test_an_unconfigured_daemon_has_nothing_to_change(host: DeployedHost) -> None:
+    host.conf_file.unlink()
+    async with host.agent():
+        for words in (("maintenance", "global"), ("vm", "start")):
+            code, said = await host.command(*words)
+            assert code == ExitCode.NOT_CONFIGURED
+            assert f"no agent runs for this host: {host.conf_file} is missing" in said
 
 
 # SIGTERM in every state

@@ -74,6 +74,16 @@ def test_no_file_means_defaults_below_the_root(paths: config.Paths) -> None:
     assert url == "http://e.example.org/ovirt-engine/services/health"
 
 
+def test_a_group_may_change_something_only_if_one_is_named(paths: config.Paths) -> None:
+    assert config.load(paths).control.group is None
+    write(paths, "control: {group: he-operators}\n")
+    assert config.load(paths).control.group == "he-operators"
+    for wrong in ("''", "a b", "[wheel]", "10"):
+        write(paths, f"control: {{group: {wrong}}}\n")
+        with pytest.raises(config.BadOption, match=r"control\.group is .*null or the name of a group"):
+            config.load(paths)
+
+
 def test_drop_ins_are_read_by_name_after_the_main_file(paths: config.Paths) -> None:
     main = write(paths, "vdsm: {port: 1, host: main.example.org}\n")
     last = write(paths, "vdsm:\n  port: 3\n", "20-b.yaml")

@@ -1,4 +1,4 @@
-"""hosted-engine.conf and ha.conf: good, odd and contradictory ones."""
+"""hosted-engine.conf: good, odd and contradictory ones."""
 
 import json
 import os
@@ -16,9 +16,7 @@ from ovirt_he_agent.adapters.hosted_engine_conf import (
     ConfDamaged,
     ConfMissing,
     ConfUnreadable,
-    HaConf,
 )
-from ovirt_he_agent.agent import ports
 from ovirt_he_agent.errors import NotConfigured
 
 VM = "b6bd28c6-cb69-431f-ad65-37efa6931f8c"
@@ -445,70 +443,11 @@ def test_a_file_that_goes_comes_or_becomes_readable_has_changed(path: Path, how:
     assert watched.changed()
 
 
-# ha.conf
-
-
-@pytest.fixture
-def ha_conf(tmp_path: Path) -> Path:
-    return tmp_path / "ha.conf"
-
-
-def test_it_is_the_agents_port(ha_conf: Path) -> None:
-    port: ports.LocalMaintenance = HaConf(ha_conf)
-    assert port.read().value is None
-
-
-@pytest.mark.parametrize(
-    ("local", "manual", "value"),
-    [
-        ("False", "False", False),
-        ("True", "False", True),
-        ("False", "True", True),
-        ("yes", "no", True),
-        ("1", "0", True),
-        ("0", "N", False),
-        ("nonsense", "f", False),  # by its first letter, as upstream
-    ],
-)
-def test_local_maintenance_is_either_of_the_two(ha_conf: Path, local: str, manual: str, value: bool) -> None:
-    ha_conf.write_text(f"local_maintenance={local}\nlocal_maintenance_manual={manual}\n")
-    assert HaConf(ha_conf).read().value is value
-
-
-def test_a_file_from_before_the_manual_switch_is_known(ha_conf: Path) -> None:
-    for text, value in (("False", False), ("True", True)):
-        ha_conf.write_text(f"local_maintenance={text}\n")
-        assert HaConf(ha_conf).read().value is value
-
-
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (None, "is missing: write it with hosted-engine --set-maintenance"),
-        (b"", "it is empty"),
-        (b"\xff", "not UTF-8"),
-        (b"something=else\n", "local_maintenance is missing"),
-        (b"local_maintenance=\nlocal_maintenance_manual=False\n", "local_maintenance is ''"),
-        (b"local_maintenance=False\nlocal_maintenance_manual=\n", "local_maintenance_manual is ''"),
-        (b"local_maintenance=perhaps\n", "local_maintenance is 'perhaps'"),
-        (b"local_maintenance=False\nlocal_maintenance_manual=?\n", "local_maintenance_manual is '?'"),
-    ],
-)
-def test_anything_else_is_unknown_with_the_reason(ha_conf: Path, content: bytes | None, why: str) -> None:
-    if content is not None:
-        ha_conf.write_bytes(content)
-    seen = HaConf(ha_conf).read()
-    assert seen.value is None
-    assert why in seen.reason
-    assert str(ha_conf) in seen.reason
-
-
 @given(st.binary(max_size=300))
-def test_no_content_of_either_file_raises_anything_else(content: bytes) -> None:
+def test_no_content_raises_anything_else(content: bytes) -> None:
     path = Path(f"/proc/self/fd/{_memory(content)}")
     with suppress(NotConfigured):
         hosted_engine_conf.load(path)
-    assert HaConf(path).read().value in (True, False, None)
     os.close(int(path.name))
 
 

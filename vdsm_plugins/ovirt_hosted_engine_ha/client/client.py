@@ -22,7 +22,6 @@ from typing import Any
 _HOSTED_ENGINE_CONF = "/etc/ovirt-hosted-engine/hosted-engine.conf"
 _AGENT_SOCKET = "/run/ovirt-he-agent/agent.socket"
 _MAX_ANSWER_BYTES = 65536
-_METHOD_NOT_FOUND = -32601
 
 
 class AgentError(OSError):
@@ -84,26 +83,19 @@ class HAClient:
         return stats
 
     def set_maintenance_mode(self, mode: str, value: bool, timeout: float = 60) -> None:
-        """Ask the agent to switch maintenance ``mode`` (a MaintenanceMode) on or off.
+        """Have the agent switch maintenance ``mode`` (a MaintenanceMode) on or off.
 
-        Raises AgentError when it refuses, FileNotFoundError when it does not run,
-        another OSError for anything else; ValueError for another mode or value.
+        Returns when it is done: written and read back. LOCAL_MANUAL is the operator's
+        local maintenance and sets LOCAL, the engine's, as well. Raises AgentError when
+        the agent says why not, FileNotFoundError when it does not run, another OSError
+        for anything else; ValueError for another mode or value.
         """
         modes = (self.MaintenanceMode.LOCAL, self.MaintenanceMode.GLOBAL, self.MaintenanceMode.LOCAL_MANUAL)
         if mode not in modes:
             raise ValueError(f"unknown maintenance mode {mode!r}, known: {', '.join(modes)}")
         if not isinstance(value, bool):
             raise ValueError(f"maintenance can be True or False, not {value!r}")
-        try:
-            _call("setMaintenance", {"mode": mode, "enabled": value}, timeout)
-        except AgentError as e:
-            if e.code != _METHOD_NOT_FOUND:
-                raise
-            raise AgentError(
-                e.code,
-                "the ovirt-he-agent that runs on this host cannot set maintenance through VDSM "
-                f"(it has no method setMaintenance: {e}); nothing was changed",
-            ) from e
+        _call("setMaintenance", {"mode": mode, "enabled": value}, timeout)
 
     def is_deployed(self) -> bool:
         """Whether Hosted Engine was deployed on this host: hosted-engine.conf is not empty."""
