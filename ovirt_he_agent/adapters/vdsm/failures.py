@@ -9,7 +9,7 @@ may have done it, or may do it yet.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ovirt_he_agent.errors import NotThere, OutcomeUnknown, Rejected, Retryable
+from ovirt_he_agent.errors import NotThere, OutcomeUnknown, Refused, Rejected, Retryable
 from ovirt_he_agent.wire import jsonrpc
 
 
