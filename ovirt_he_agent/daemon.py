@@ -110,6 +110,7 @@ class _Configuration:
             domain_type=conf.domain_type_number,
             bridge=conf.bridge,
             network_test=conf.network_test,
+            is_up_to_date=conf.is_up_to_date,
             connections=conf.connections,
         )
 

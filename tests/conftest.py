@@ -10,6 +10,7 @@ import gc
 import importlib.util
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -45,10 +46,21 @@ def _fuse() -> bool:
     return all(shutil.which(t) for t in tools) and os.access("/dev/fuse", os.R_OK | os.W_OK)
 
 
+def _icmp() -> bool:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):  # what everybody may (by sysctl), what root may
+        try:
+            socket.socket(socket.AF_INET, kind, socket.IPPROTO_ICMP).close()
+        except OSError:
+            continue
+        return True
+    return False
+
+
 PARTS: dict[str, Callable[[], bool]] = {
     "sanlock": lambda: bool(sanlock_daemon.executable()) and importlib.util.find_spec("sanlock") is not None,
     "direct-io": _direct_io,
     "fuse": _fuse,
+    "icmp": _icmp,
     "openssl": lambda: shutil.which("openssl") is not None,
     "curl": lambda: shutil.which("curl") is not None,
     "libvirt": lambda: importlib.util.find_spec("libvirt") is not None,

@@ -75,6 +75,8 @@ class HostedEngineConf:
     bridge: str
     """The management network's; consoles listen on it."""
     network_test: model.NetworkTest
+    is_up_to_date: bool
+    """It names the shared configuration archive; without it upstream's hosts show a lower score."""
     vm_disk: tuple[str, str]
     whiteboard: tuple[str, str]
     lockspace: tuple[str, str]
@@ -136,6 +138,7 @@ class _Values:
             fqdn=self._fqdn(),
             bridge=self._bridge(),
             network_test=self._network_test(),
+            is_up_to_date={"conf_image_UUID", "conf_volume_UUID"} <= self._values.keys(),
             vm_disk=(self._uuid("vm_disk_id"), self._uuid("vm_disk_vol_id")),
             whiteboard=(self._uuid("metadata_image_UUID"), self._uuid("metadata_volume_UUID")),
             lockspace=(self._uuid("lockspace_image_UUID"), self._uuid("lockspace_volume_UUID")),

@@ -33,6 +33,8 @@ class Deployment:
     bridge: str
     """The management network's; consoles listen on it."""
     network_test: model.NetworkTest
+    is_up_to_date: bool
+    """hosted-engine.conf names the shared configuration archive."""
     connections: Sequence[Mapping[str, Any]] = field(repr=False)
     """For StoragePool.connectStorageServer; empty: nothing to connect (FC). May hold a password."""
 

@@ -92,7 +92,7 @@ def of(inputs: Inputs, weights: Weights, *, memory_rule: bool, worthless: str | 
         return Score(0, base, (Penalty("state", base, worthless),))
     found = []
     if not inputs.config_up_to_date and weights.not_uptodate_config_penalty:
-        reason = "hosted-engine.conf names a storage pool or no configuration archive"
+        reason = "hosted-engine.conf names no configuration archive, or a storage pool"
         found.append(Penalty("configuration", weights.not_uptodate_config_penalty, reason))
     network = inputs.network
     if network is not None and network < 1.0 and (points := _of_network(network, weights)):

@@ -46,7 +46,7 @@ def looking(board: Board) -> observers.Observers:
     deployed = Deployment(
         source="a test", host_id=1, vm_id=VM_ID, domain_id=DOMAIN_ID, vm_disk=volume,
         whiteboard=volume, lockspace=volume, domain_type=1, bridge="ovirtmgmt", connections=(),
-        network_test=model.NetworkTest(kind=model.NetworkTestKind.NONE),
+        network_test=model.NetworkTest(kind=model.NetworkTestKind.NONE), is_up_to_date=True,
     )  # fmt: skip
     nobody = cast("Any", Vdsm())
     nobody.see_to_history = nobody.look = None

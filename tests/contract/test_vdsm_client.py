@@ -717,6 +717,13 @@ VERBS: list[tuple[Call, str, dict[str, Any], bytes, Any]] = [
     (lambda v: v.vm_reports(), "Host.getAllVmStats", {}, b"[" + row() + b"]", (REPORT,)),
     (lambda v: v.vm_report(VM_ID), "VM.getStats", {"vmID": VM_ID}, b"[" + row() + b"]", REPORT),
     (
+        lambda v: v.vm_cpu(VM_ID),
+        "VM.getStats",
+        {"vmID": VM_ID},
+        b"[" + row(cpuUser="3.10", cpuSys="0.90", cpuActual=True) + b"]",
+        model.VmCpu(percent=4.0, is_real=True),
+    ),
+    (
         lambda v: v.create_vm(VM_ID, "<domain/>"),
         "VM.create",
         {"vmID": VM_ID, "vmParams": {"xml": "<domain/>"}},

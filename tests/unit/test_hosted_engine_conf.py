@@ -17,6 +17,7 @@ from ovirt_he_agent.adapters.hosted_engine_conf import (
     ConfMissing,
     ConfUnreadable,
 )
+from ovirt_he_agent.core.model import NetworkTest, NetworkTestKind
 from ovirt_he_agent.errors import NotConfigured
 
 VM = "b6bd28c6-cb69-431f-ad65-37efa6931f8c"
@@ -220,6 +221,70 @@ def test_a_host_that_is_switched_on_is_not(path: Path) -> None:
 @pytest.mark.parametrize("bridge", ["a b", "a/b", "a\x1b"])
 def test_a_bridge_that_is_no_name_is_refused(path: Path, bridge: str) -> None:
     assert "not the name of a network" in refused(path, bridge=bridge).problem
+
+
+@pytest.mark.parametrize(
+    ("values", "test"),
+    [
+        ({}, NetworkTest(kind=NetworkTestKind.DNS)),
+        ({"network_test": "none", "gateway": ""}, NetworkTest(kind=NetworkTestKind.NONE)),
+        ({"network_test": ""}, NetworkTest(kind=NetworkTestKind.PING, address="192.0.2.1")),
+        (
+            {"network_test": "ping", "gateway": "fe80::1%eth0"},
+            NetworkTest(kind=NetworkTestKind.PING, address="fe80::1%eth0"),
+        ),
+        (
+            {"network_test": "tcp", "tcp_t_address": "ns.example.org", "tcp_t_port": "53"},
+            NetworkTest(kind=NetworkTestKind.TCP, address="ns.example.org", port=53),
+        ),
+    ],
+)
+def test_the_network_test_comes_with_what_it_needs(
+    path: Path, values: dict[str, str], test: NetworkTest
+) -> None:
+    assert load(path, **values).network_test == test
+
+
+def test_without_a_word_on_it_the_network_test_is_ping(path: Path) -> None:
+    write(path, ("network_test",))
+    assert hosted_engine_conf.load(path).network_test.kind is NetworkTestKind.PING
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "problem"),
+    [
+        ({"network_test": "arp"}, "network_test", "is 'arp', not one of ping, dns, tcp, none"),
+        ({"network_test": "ping", "gateway": ""}, "gateway", "is missing, which network_test=ping needs"),
+        ({"network_test": "ping", "gateway": "None"}, "gateway", "is missing"),
+        (
+            {"network_test": "ping", "gateway": "192.0.2.1 192.0.2.2"},
+            "gateway",
+            "not a host name or an address",
+        ),
+        ({"network_test": "tcp", "tcp_t_port": "53"}, "tcp_t_address", "is missing, which network_test=tcp"),
+        ({"network_test": "tcp", "tcp_t_address": "a"}, "tcp_t_port", "is missing, which network_test=tcp"),
+        *(
+            (
+                {"network_test": "tcp", "tcp_t_address": "a", "tcp_t_port": port},
+                "tcp_t_port",
+                "not a number from 1",
+            )
+            for port in ("0", "65536", "-1", "domain", "\uff15\uff13")
+        ),
+    ],
+)
+def test_a_network_test_that_cannot_be_made_is_refused_by_the_key(
+    path: Path, values: dict[str, str], key: str, problem: str
+) -> None:
+    error = refused(path, **values)
+    assert error.key == key
+    assert problem in error.problem
+
+
+@pytest.mark.parametrize("key", ["conf_volume_UUID", "conf_image_UUID"])
+def test_without_a_configuration_archive_it_is_not_up_to_date(path: Path, key: str) -> None:
+    assert load(path).is_up_to_date
+    assert not load(path, **{key: ""}).is_up_to_date
 
 
 @pytest.mark.parametrize(

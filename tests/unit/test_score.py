@@ -1,6 +1,7 @@
 """The score as a sum: every penalty of upstream's, its truncation, and what an unknown counts as."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ GOOD = score.Inputs(
 WEIGHTS = score.Weights()
 
 
-def of(weights: score.Weights = WEIGHTS, *, memory_rule: bool = True, **changes: object) -> score.Score:
+def of(weights: score.Weights = WEIGHTS, *, memory_rule: bool = True, **changes: Any) -> score.Score:
     return score.of(replace(GOOD, **changes), weights, memory_rule=memory_rule)
 
 
@@ -46,7 +47,7 @@ def test_a_host_that_has_all_it_needs_has_the_base() -> None:
     ],
 )
 def test_each_lack_costs_what_it_costs_upstream(
-    changes: dict[str, object], name: str, points: int, figure: str
+    changes: dict[str, Any], name: str, points: int, figure: str
 ) -> None:
     result = of(**changes)
     (penalty,) = result.penalties
@@ -65,7 +66,7 @@ def test_each_lack_costs_what_it_costs_upstream(
         {"network": 0.9999},  # int(0.16)
     ],
 )
-def test_what_counts_as_good_costs_nothing(changes: dict[str, object]) -> None:
+def test_what_counts_as_good_costs_nothing(changes: dict[str, Any]) -> None:
     assert of(**changes).penalties == ()
 
 

@@ -145,6 +145,46 @@ def test_host_stats_without_ha_and_network() -> None:
     )
 
 
+def test_host_stats_without_networks_do_not_say_that_all_are_down() -> None:
+    assert replies.host_stats("Host.getStats", {"memFree": 12}).network_up is None
+    assert replies.host_stats("Host.getStats", {"network": {"b": {}}}).network_up == {}
+
+
+def cpu(**changes: object) -> model.VmCpu | None:
+    return replies.vm_cpu("VM.getStats", Fields("VM.getStats", vm(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("told", "is_real"),
+    [
+        ({"cpuActual": True, "cpuUsage": "0.00"}, True),
+        ({"cpuActual": "false", "cpuUsage": "123"}, False),
+        ({"cpuUsage": "123"}, True),
+        ({"cpuUsage": "0.00"}, False),
+        ({}, False),
+    ],
+)
+def test_the_cpu_of_a_vm_is_user_and_system_and_real_when_vdsm_says_so(
+    told: dict[str, object], is_real: bool
+) -> None:
+    assert cpu(cpuUser="12.50", cpuSys="3.25", **told) == model.VmCpu(percent=15.75, is_real=is_real)
+
+
+@pytest.mark.parametrize("lacking", ["cpuUser", "cpuSys"])
+def test_a_vm_without_cpu_figures_has_none_that_are_real(lacking: str) -> None:
+    figures = {"cpuUser": "1", "cpuSys": "1", "cpuActual": True} | {lacking: None}
+    assert cpu(**figures) == model.VmCpu(percent=None, is_real=False)
+
+
+def test_a_vm_that_is_down_takes_no_cpu() -> None:
+    assert cpu(status="Down", exitCode=0) is None
+
+
+def test_cpu_figures_that_are_no_numbers_name_the_field() -> None:
+    with pytest.raises(BadReply, match="cpuUser is 'nan', not a number"):
+        cpu(cpuUser="nan", cpuSys="1")
+
+
 @pytest.mark.parametrize(("value", "field"), [([], "result"), ([{}], "[0].id"), ({}, "result")])
 def test_connection_statuses_of_another_shape(value: object, field: str) -> None:
     if value == []:

@@ -6,6 +6,7 @@ three seconds costs one of them and not all.
 """
 
 import asyncio
+import os
 import socket
 from collections import Counter
 from collections.abc import Iterable
@@ -72,6 +73,7 @@ class Network:
         self._dns_port = dns_port
         self._names = names.Names(resolve, limit_s / 2)
         self._pings = Worker("ping")
+        self._sequence = 0
 
     def close(self) -> None:
         self._names.close()
@@ -130,8 +132,14 @@ class Network:
     async def _ping(self) -> None:
         address = (await self._addresses())[0]
         # in a thread: icmplib's own asynchronous receive rests on asyncio.wait_for
+        self._sequence = (self._sequence + 1) & 0xFFFF
         await self._pings.call(
-            _echo, address, self._limit_s, timeout_s=self._limit_s + _OVERHEAD_S, what=f"a ping of {address}"
+            _echo,
+            address,
+            self._sequence,
+            self._limit_s,
+            timeout_s=self._limit_s + _OVERHEAD_S,
+            what=f"a ping of {address}",
         )
 
     async def _tcp(self) -> None:
@@ -159,7 +167,7 @@ class Network:
                     dns.message.make_query(".", dns.rdatatype.NS), server, port=self._dns_port
                 )
             except (OSError, EOFError, dns.exception.DNSException) as e:
-                failures.append(f"{server}: {_line(e) or 'it closed the connection'}")
+                failures.append(f"{server}: {_line(e)}")
                 if len(failures) < len(servers):
                     return
             answered.set()
@@ -181,7 +189,7 @@ class Network:
         return [str(server) for server in found]
 
 
-def _echo(address: str, limit_s: float) -> None:
+def _echo(address: str, sequence: int, limit_s: float) -> None:
     """Send one ping and wait for its answer; blocks. Where only root may, it is tried as root."""
     kind = icmplib.ICMPv6Socket if ":" in address else icmplib.ICMPv4Socket
     try:
@@ -192,14 +200,15 @@ def _echo(address: str, limit_s: float) -> None:
         except icmplib.SocketPermissionError as e:
             raise PingNotAllowed(address) from e
     with opened:
-        request = icmplib.ICMPRequest(destination=address, id=icmplib.unique_identifier(), sequence=1)
+        request = icmplib.ICMPRequest(destination=address, id=os.getpid() & 0xFFFF, sequence=sequence)
         try:
             opened.send(request)
             opened.receive(request, limit_s).raise_for_status()
         except icmplib.TimeoutExceeded as e:
             raise _Failed(_late(limit_s)) from e
         except icmplib.ICMPLibError as e:
-            raise _Failed(_line(e)) from e
+            # its own text takes every refusal of the system, a firewall's too, for a matter of broadcasts
+            raise _Failed(_line(e.__context__ if isinstance(e.__context__, OSError) else e)) from e
 
 
 def _late(limit_s: float) -> str:
@@ -212,4 +221,8 @@ def _counted(failures: Iterable[str], asked: int) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
+    if isinstance(error, EOFError):
+        return "the connection was closed"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)  # asyncio's own text is of its call
+    return " ".join(str(error).split())[:200] or type(error).__name__
