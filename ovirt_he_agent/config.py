@@ -82,6 +82,10 @@ class Paths:
         return self.under("/var/lib/ovirt-he-agent")
 
     @property
+    def state_file(self) -> Path:
+        return self.state_dir / "state.json"
+
+    @property
     def run_dir(self) -> Path:
         return self.under("/run/ovirt-he-agent")
 
@@ -259,6 +263,20 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How patient the agent is with an engine that is not well, and when it moves one that is."""
+
+    profile: Annotated[str, _choice("auto", "compat", "fast")] = "auto"
+    db_down_grace_s: Annotated[float, _number(15, 3600)] = 180
+    no_answer_grace_s: Annotated[float, _number(15, 3600)] = 60
+    guest_dead_grace_s: Annotated[float, _number(15, 3600)] = 45
+    paused_grace_s: Annotated[float, _number(5, 3600)] = 20
+    start_limit_s: Annotated[float, _number(60, 7200)] = 600
+    move_when_network_lost: Annotated[bool, _FLAG] = True
+    network_lost_s: Annotated[float, _number(30, 3600)] = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """Who may use the agent's socket."""
 
@@ -282,6 +300,7 @@ class Config:
     sanlock: Sanlock = field(default_factory=Sanlock)
     storage: Storage = field(default_factory=Storage)
     definition: Definition = field(default_factory=Definition)
+    policy: Policy = field(default_factory=Policy)
     control: Control = field(default_factory=Control)
     logging: Logging = field(default_factory=Logging)
     files: tuple[Path, ...] = ()

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -19,17 +20,19 @@ import click
 
 from ovirt_he_agent import config
 from ovirt_he_agent.adapters import (
+    agent_conf,
     definition_history,
     ha_conf,
     hosted_engine_conf,
     journal,
     leases,
+    state_file,
     systemd,
     time_zones,
     vm_conf,
     volumes,
 )
-from ovirt_he_agent.adapters.monitors import liveliness
+from ovirt_he_agent.adapters.monitors import cpu, liveliness, network
 from ovirt_he_agent.adapters.ovfstore import search
 from ovirt_he_agent.adapters.vdsm import endpoint, verbs
 from ovirt_he_agent.agent import (
@@ -44,6 +47,7 @@ from ovirt_he_agent.agent import (
 )
 from ovirt_he_agent.agent.deployment import Deployment, VolumeRef
 from ovirt_he_agent.control import changes, permission, server
+from ovirt_he_agent.core import policy, score
 from ovirt_he_agent.core.model import MonotonicMs
 from ovirt_he_agent.errors import ExitCode
 
@@ -60,6 +64,11 @@ def clock() -> MonotonicMs:
     return MonotonicMs(time.monotonic_ns() // 1_000_000)
 
 
+def wall_text(at: MonotonicMs) -> str:
+    """Wall-clock text of a time on ``clock``, for people, as ctime(3) has it."""
+    return time.ctime(time.clock_gettime(time.CLOCK_REALTIME) - (clock() - at) / 1000)
+
+
 def utc_s() -> int:
     """For people; no rule compares it."""
     return int(time.clock_gettime(time.CLOCK_REALTIME))
@@ -74,10 +83,10 @@ class Publication:
 
     def __init__(self, manager: systemd.ServiceManager) -> None:
         self._manager = manager
-        self.latest = report.not_configured("just started")
+        self.latest: report.Told = report.NotConfigured("just started")
         self._at = clock()
 
-    def publish(self, new: report.Report) -> None:
+    def publish(self, new: report.Told) -> None:
         """Take the documents of a finished tick; that is also what feeds the watchdog."""
         self.latest, self._at = new, clock()
         self._manager.status(new.line)
@@ -122,7 +131,13 @@ def _volume(ids: tuple[str, str]) -> VolumeRef:
     return VolumeRef(image_id=ids[0], volume_id=ids[1])
 
 
-async def serve(options: config.Config, paths: config.Paths, socket: Path, stop: asyncio.Event) -> None:
+async def serve(
+    options: config.Config,
+    weights: score.Weights,
+    paths: config.Paths,
+    socket_path: Path,
+    stop: asyncio.Event,
+) -> None:
     """Run until ``stop``. Raises ``control.server`` errors when the socket cannot be had."""
     manager = systemd.ServiceManager()
     publication = Publication(manager)
@@ -140,8 +155,10 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
         page = liveliness.HealthPage(url, timeout_s=options.engine.probe_timeout_s, clock=clock)
         conf = vm_conf.VmConfFile(paths.vm_conf)
         local_file = ha_conf.HaConf(paths.ha_conf)
+        tests = network.Network(deployment.network_test)
+        kept = state_file.StateFile(paths.state_file)
         with contextlib.ExitStack() as opened:
-            for adapter in (store, whiteboard, history, conf, local_file):
+            for adapter in (store, whiteboard, history, conf, local_file, tests, kept):
                 opened.enter_context(contextlib.closing(adapter))
             async with page:
                 view = host_view.HostView(
@@ -160,26 +177,33 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
                     health=page,
                     local_maintenance=local_file,
                     vm_conf=conf,
+                    network=tests,
+                    statistics=vdsm,
+                    cpu=cpu.Cpu(),
+                    state_file=kept,
+                    wall_text=wall_text,
                 )
                 agent = loop.Agent(
-                    deployment, _settings(options), world, clock=clock, published=publication.publish
+                    deployment, _settings(options, weights), world, clock=clock, published=publication.publish
                 )
-                await agent.run()
+                with changing.serving(agent.requests):
+                    await agent.run()
 
     allowed = permission.Permission(options.control.group)
     changing = changes.Changes(allowed, lambda: publication.latest.status["reason"])
     methods = {
         "status": server.reading(lambda: publication.latest.status),
         "haStatus": server.reading(lambda: publication.latest.ha_status),
+        "explain": server.reading(lambda: publication.latest.explanation),
         **changing.methods,
     }
     control = server.ControlServer(
-        socket, methods, mode=options.control.socket_mode, healthy=publication.healthy
+        socket_path, methods, mode=options.control.socket_mode, healthy=publication.healthy
     )
     try:
         async with control, vdsm, asyncio.TaskGroup() as tasks:
             manager.ready()
-            log.info("ready, socket %s", socket)
+            log.info("ready, socket %s", socket_path)
             supervising = supervisor.Supervisor(configuration, run_agent, publication.publish)
             tasks.create_task(supervising.run(), name="supervisor")
             await stop.wait()
@@ -192,13 +216,32 @@ async def serve(options: config.Config, paths: config.Paths, socket: Path, stop:
         allowed.close()
 
 
-def _settings(options: config.Config) -> settings.Settings:
+def _settings(options: config.Config, weights: score.Weights) -> settings.Settings:
+    rules = options.policy
     return settings.Settings(
+        host_name=socket.gethostname(),
+        weights=weights,
+        policy=policy.Policy(
+            profile=policy.Profile(rules.profile),
+            fast=policy.Grace(
+                db_down_ms=_ms(rules.db_down_grace_s),
+                no_answer_ms=_ms(rules.no_answer_grace_s),
+                guest_dead_ms=_ms(rules.guest_dead_grace_s),
+                paused_ms=_ms(rules.paused_grace_s),
+                start_ms=_ms(rules.start_limit_s),
+            ),
+            move_when_network_lost=rules.move_when_network_lost,
+            network_lost_ms=_ms(rules.network_lost_s),
+        ),
         sanlock_io_timeout_s=options.sanlock.io_timeout_s,
         whiteboard_s=options.storage.whiteboard_period_s,
         definition_s=options.definition.check_period_s,
         probe_s=options.engine.probe_period_s,
     )
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
 class Given(Protocol):
@@ -219,17 +262,20 @@ def command(given: Given) -> ExitCode:
     return run(given.paths, given.config_file, given.socket)
 
 
-def run(paths: config.Paths, config_file: Path | None, socket: Path) -> ExitCode:
+def run(paths: config.Paths, config_file: Path | None, socket_path: Path) -> ExitCode:
     """Raises ``errors.HeAgentError`` for what keeps it from starting."""
     options = config.load(paths, config_file)
+    weights = agent_conf.load(paths.agent_conf)
     journal.set_up(options.logging.level)
     for warning in options.warnings:
         log.warning("%s", warning)
-    asyncio.run(_until_signalled(options, paths, socket))
+    asyncio.run(_until_signalled(options, weights, paths, socket_path))
     return ExitCode.DONE
 
 
-async def _until_signalled(options: config.Config, paths: config.Paths, socket: Path) -> None:
+async def _until_signalled(
+    options: config.Config, weights: score.Weights, paths: config.Paths, socket_path: Path
+) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def signalled(number: int, frame: object) -> None:
@@ -239,7 +285,7 @@ async def _until_signalled(options: config.Config, paths: config.Paths, socket: 
         # not add_signal_handler: what it sets becomes the default action, death, before the process ends
         signal.signal(number, signalled)
     try:
-        await serve(options, paths, socket, stop)
+        await serve(options, weights, paths, socket_path, stop)
     finally:
         for number in _END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)

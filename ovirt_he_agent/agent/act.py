@@ -109,9 +109,7 @@ class Actuator:
                 self._board.vm_seen(None)
                 return "VDSM forgot the record of its last life"
             case ShutdownVm():
-                await self._vdsm.shutdown_vm(
-                    command.vm_id, delay_s=command.delay_s, message=SHUTDOWN_MESSAGE
-                )
+                await self._vdsm.shutdown_vm(command.vm_id, delay_s=command.delay_s, message=SHUTDOWN_MESSAGE)
                 return f"VDSM asked the guest to shut down: {command.why}"
             case DestroyVm():
                 await self._vdsm.destroy_vm(command.vm_id)

@@ -99,9 +99,9 @@ class Board:
             self.page_good_at = probe.at
         if not here:
             return
-        changed = not self.probes or self.probes[-1].outcome is not probe.outcome
         self.probes = (*self.probes, probe)[-PROBES_KEPT:]
-        if changed or len(self.probes) <= 2:
+        last = [p.outcome for p in self.probes[-3:]]
+        if len(last) < 3 or len(set(last)) > 1:  # a change, and that it was confirmed
             self.news.set()
 
     def hosts_seen(

@@ -32,7 +32,7 @@ class Agent:
         world: World,
         *,
         clock: Callable[[], MonotonicMs],
-        published: Callable[[report.Report], None],
+        published: Callable[[report.Told], None],
     ) -> None:
         self._deployment = deployment
         self._settings = settings
@@ -43,10 +43,9 @@ class Agent:
             vm_id=deployment.vm_id,
             deployed_lease=deployment.deployed_lease,
             clock=clock,
+            config_up_to_date=deployment.is_up_to_date,
         )
-        identity = Identity(
-            host_name=settings.host_name, policy_hash=score.policy_hash(settings.weights)
-        )
+        identity = Identity(host_name=settings.host_name, policy_hash=score.policy_hash(settings.weights))
         self._observers = Observers(deployment, self.board, settings, world, identity)
         self._definitions = world.definitions
         self._actuator = act.Actuator(
@@ -94,7 +93,12 @@ class Agent:
         self._observers.follow(decided)
         self._published(
             report.Report(
-                self._deployment, snap, decided, self._observers.conditions, self._definitions.account, now
+                self._deployment,
+                snap,
+                decided,
+                lambda: self._observers.conditions,
+                lambda: self._definitions.account,
+                now,
             )
         )
         if (took_ms := self._clock() - now) > TICK_BUDGET_MS:
@@ -134,7 +138,10 @@ class Agent:
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._observers.last_words()
         except (HeAgentError, TimeoutError) as e:
-            log.info("the whiteboard does not say that this agent stopped: %s", e or "no time left")
+            log.info(
+                "the whiteboard does not say that this agent stopped: %s",
+                "no time left" if isinstance(e, TimeoutError) else e,
+            )
 
     def _pause_s(self, decided: decision.Decision) -> float:
         if decided.wake_at is None:

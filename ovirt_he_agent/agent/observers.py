@@ -78,9 +78,7 @@ class Observers:
         """The definition whose facts stand on the board."""
         self.wants = _AT_FIRST
         s = settings
-        self.own_slot = OwnSlot(
-            board, world.whiteboard, self._ha_lease, identity, wall_text=world.wall_text
-        )
+        self.own_slot = OwnSlot(board, world.whiteboard, self._ha_lease, identity, wall_text=world.wall_text)
         self.memory = Memory(world.state_file, lambda: self._state_file.poke())
         self._resources = Resources(
             world.network,

@@ -86,9 +86,7 @@ class OwnSlot:
             self._last_timestamp_s = timestamp_s  # of a write that failed nobody knows what was written
         board.own_slot = Evidence(timestamp_s, board.clock())
 
-    def _slot(
-        self, published: Published, now: model.MonotonicMs, timestamp_s: int
-    ) -> own_slot.OwnSlot:
+    def _slot(self, published: Published, now: model.MonotonicMs, timestamp_s: int) -> own_slot.OwnSlot:
         board, seen = self._board, self._board.page_good_at
         refreshed = self.definition_at if self.definition_at is not None else now
         return own_slot.OwnSlot(

@@ -241,9 +241,12 @@ class CpuCounters(Protocol):
 
 
 class LocalMaintenance(Protocol):
-    """ha.conf of this host; reads a small local file."""
+    """ha.conf of this host, a small local file."""
 
     def read(self) -> Flag: ...
+    async def set(self, mode: model.LocalMode, on: bool) -> None:
+        """Returns when it was written and read back."""
+        ...
 
 
 class StateFile(Protocol):

@@ -5,15 +5,15 @@ Unknown is null, except in ``ha_status``, whose five members have fixed types:
 there a flag that was never read is false, with ``active`` false beside it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from ovirt_he_agent import __version__
 from ovirt_he_agent.agent.component import Condition
 from ovirt_he_agent.agent.deployment import Deployment
 from ovirt_he_agent.agent.ports import DefinitionAccount
-from ovirt_he_agent.core import decision, model, score, snapshot, whereabouts
+from ovirt_he_agent.core import decision, explain, model, publication, snapshot, whereabouts
 from ovirt_he_agent.core.snapshot import Evidence
 from ovirt_he_agent.core.state import Phase
 
@@ -22,13 +22,80 @@ FORMAT_VERSION = 1
 HaStatus = dict[str, bool | int]
 
 
-@dataclass(frozen=True, slots=True)
 class Report:
-    """The documents, and one line for the service manager."""
+    """What one tick has to tell; each document is made when somebody asks for it."""
 
-    status: dict[str, Any]
-    ha_status: HaStatus
-    line: str
+    def __init__(
+        self,
+        deployment: Deployment,
+        snap: snapshot.Snapshot,
+        decided: decision.Decision,
+        conditions: Callable[[], Sequence[Condition]],
+        account: Callable[[], DefinitionAccount],
+        now: model.MonotonicMs,
+    ) -> None:
+        self._deployment = deployment
+        self._snap = snap
+        self._decided = decided
+        self._conditions = conditions
+        self._account = account
+        self._now = now
+
+    @cached_property
+    def ha_status(self) -> HaStatus:
+        """The feature page's."""
+        phase, snap = self._decided.phase, self._snap
+        active = phase not in (Phase.INIT, Phase.CUT)
+        return {
+            "configured": True,
+            "active": active,
+            "globalMaintenance": snap.global_maintenance.value is True,
+            "localMaintenance": snap.local_maintenance.value is True,
+            "score": publication.points(self._decided.scene).points if active else 0,
+        }
+
+    @cached_property
+    def line(self) -> str:
+        """For the service manager."""
+        return f"{summary(self.ha_status)}; {self._decided.phase.value}: {self._decided.reason}"
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        return _status(self)
+
+    @cached_property
+    def explanation(self) -> dict[str, Any]:
+        """Why, in sentences, and what was looked at."""
+        return explain.document(self._decided)
+
+
+class NotConfigured:
+    """As ``Report``, of a host whose hosted-engine.conf is missing or bad."""
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+        self.line = f"not configured: {problem}"
+        self.ha_status: HaStatus = {
+            "configured": False,
+            "active": False,
+            "globalMaintenance": False,
+            "localMaintenance": False,
+            "score": 0,
+        }
+        self.status: dict[str, Any] = {
+            "format": FORMAT_VERSION,
+            "version": __version__,
+            "configured": False,
+            "active": False,
+            "summary": None,
+            "reason": problem,
+            "waits_for": [problem],
+        }
+        self.explanation: dict[str, Any] = {"sentences": [f"this host is not configured: {problem}"]}
+
+
+Told = Report | NotConfigured
+"""What can be published."""
 
 
 def summary(ha_status: HaStatus) -> str:
@@ -44,60 +111,23 @@ def summary(ha_status: HaStatus) -> str:
     return f"Hosted Engine HA: {text}"
 
 
-def not_configured(problem: str) -> Report:
-    """For a host whose hosted-engine.conf is missing or bad."""
-    ha_status: HaStatus = {
-        "configured": False,
-        "active": False,
-        "globalMaintenance": False,
-        "localMaintenance": False,
-        "score": 0,
-    }
-    status = {
-        "format": FORMAT_VERSION,
-        "version": __version__,
-        "configured": False,
-        "active": False,
-        "summary": None,
-        "reason": problem,
-        "waits_for": [problem],
-    }
-    return Report(status, ha_status, f"not configured: {problem}")
-
-
-def of(
-    deployment: Deployment,
-    snap: snapshot.Snapshot,
-    decided: decision.Decision,
-    conditions: Sequence[Condition],
-    account: DefinitionAccount,
-    now: model.MonotonicMs,
-) -> Report:
-    """The documents of one tick."""
-    phase = decided.state.phase
-    points = score.of_phase(phase)
-    active = phase not in (Phase.INIT, Phase.CUT)
-    ha_status: HaStatus = {
-        "configured": True,
-        "active": active,
-        "globalMaintenance": snap.global_maintenance.value is True,
-        "localMaintenance": snap.local_maintenance.value is True,
-        "score": points.points if active else 0,
-    }
-    line = summary(ha_status)
-    status = {
+def _status(report: Report) -> dict[str, Any]:
+    snap, decided, now, account = report._snap, report._decided, report._now, report._account()
+    phase, points = decided.phase, publication.points(decided.scene)
+    return {
         "format": FORMAT_VERSION,
         "version": __version__,
         "configured": True,
-        "active": active,
-        "summary": line,
+        "active": report.ha_status["active"],
+        "summary": summary(report.ha_status),
         "host_id": snap.host_id,
-        "configuration": deployment.source,
+        "configuration": report._deployment.source,
         "state": phase.published,
         "phase": phase.value,
         "phase_since_s": _seconds(now - decided.state.phase_since),
         "reason": decided.reason,
         "waits_for": list(decided.waits_for),
+        "alarms": list(decided.alarms),
         "score": {
             "points": points.points,
             "base": points.base,
@@ -108,12 +138,11 @@ def of(
         "vm": _vm(snap, decided, now),
         "definition": _definition(snap, account, now),
         "leases": _leases(snap, now),
-        "hosts": _hosts(snap, now),
-        "components": [_component(c, now) for c in conditions],
+        "hosts": _hosts(decided, now),
+        "components": [_component(c, now) for c in report._conditions()],
         "command": _command(snap.command, now),
         "last_end": _last_end(decided, now),
     }
-    return Report(status, ha_status, f"{line}; {phase.value}: {decided.reason}")
 
 
 def _seconds(milliseconds: int) -> float:
@@ -243,30 +272,42 @@ def _leases(snap: snapshot.Snapshot, now: model.MonotonicMs) -> dict[str, Any]:
     }
 
 
-def _hosts(snap: snapshot.Snapshot, now: model.MonotonicMs) -> list[dict[str, Any]]:
-    ha = {h.host_id: h for h in snap.ha_hosts.value or ()}
-    sd = {h.host_id: h for h in snap.sd_hosts.value or ()}
+def _hosts(decided: decision.Decision, now: model.MonotonicMs) -> list[dict[str, Any]]:
+    snap = decided.scene.snap
+    ha, sd = snap.ha_hosts.value or {}, snap.sd_hosts.value or {}
     slots = snap.slots.value or {}
-    rows = []
-    for host_id in sorted(ha.keys() | sd.keys() | slots.keys() | {snap.host_id}):
-        slot = slots.get(host_id)
-        changed = slot.changed_at if slot else None
-        rows.append(
-            {
-                "host_id": host_id,
-                "local": host_id == snap.host_id,
-                "name": slot.host_name if slot else None,
-                "state": slot.state if slot else None,
-                "score": slot.score if slot else None,
-                "claims_vm": slot.claims_vm if slot and slot.readable else None,
-                "local_maintenance": slot.local_maintenance if slot else None,
-                "slot_problem": slot.problem or None if slot else None,
-                "slot_changed_s": _seconds(now - changed) if changed is not None else None,
-                "ha_lease": ha[host_id].flag.name if host_id in ha else None,
-                "storage_lease": sd[host_id].flag.name if host_id in sd else None,
-            }
-        )
-    return rows
+    return [
+        _host(decided, host_id, slots.get(host_id), ha, sd, now)
+        for host_id in sorted(ha.keys() | sd.keys() | slots.keys() | {snap.host_id})
+    ]
+
+
+def _host(
+    decided: decision.Decision,
+    host_id: int,
+    slot: snapshot.PeerSlot | None,
+    ha: Mapping[int, snapshot.HostSeen],
+    sd: Mapping[int, snapshot.HostSeen],
+    now: model.MonotonicMs,
+) -> dict[str, Any]:
+    changed = slot.changed_at if slot else None
+    peer = decided.scene.peers.get(host_id)
+    return {
+        "host_id": host_id,
+        "local": host_id == decided.scene.snap.host_id,
+        "name": slot.host_name if slot else None,
+        "state": slot.state if slot else None,
+        "score": slot.score if slot else None,
+        "claims_vm": slot.claims_vm if slot and slot.readable else None,
+        "local_maintenance": slot.local_maintenance if slot else None,
+        "slot_problem": slot.problem or None if slot else None,
+        "slot_changed_s": _seconds(now - changed) if changed is not None else None,
+        "ha_lease": ha[host_id].flag.name if host_id in ha else None,
+        "storage_lease": sd[host_id].flag.name if host_id in sd else None,
+        "class": peer.kind.value if peer is not None else None,
+        "claim": peer.claim.value if peer is not None else None,
+        "upstream": not slot.ours if slot and slot.readable else None,
+    }
 
 
 def _component(condition: Condition, now: model.MonotonicMs) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class VmCommandFailed(HeAgentError):
 @dataclass(eq=False)
 class NotDecided(Retryable):
     msg: ClassVar[str] = (
-        "the agent did not come to it within {self.limit_s:g} s; `ovirt-he-agent status` shows what it waits for"
+        "the agent did not come to it within {self.limit_s:g} s; "
+        "`ovirt-he-agent status` shows what it waits for"
     )
     limit_s: ClassVar[float] = ANSWER_S
 
@@ -188,5 +189,3 @@ class Requests:
 
 def _word(on: bool) -> str:
     return "on" if on else "off"
-
-

@@ -38,7 +38,7 @@ class Supervisor:
         self,
         configuration: Configuration,
         run_agent: Callable[[Deployment], Awaitable[None]],
-        published: Callable[[report.Report], None],
+        published: Callable[[report.Told], None],
     ) -> None:
         self._configuration = configuration
         self._run_agent = run_agent
@@ -55,7 +55,7 @@ class Supervisor:
                     log.warning("not configured: %s", e)
                     said = str(e)
                 while not self._configuration.changed():
-                    self._published(report.not_configured(str(e)))  # each look is finished work
+                    self._published(report.NotConfigured(str(e)))  # each look is finished work
                     await asyncio.sleep(LOOK_S)
                 continue
             said = ""

@@ -8,6 +8,7 @@ from ovirt_he_agent.adapters.vdsm import failures
 from ovirt_he_agent.agent import observers
 from ovirt_he_agent.agent.board import Board
 from ovirt_he_agent.agent.deployment import Deployment, VolumeRef
+from ovirt_he_agent.agent.own_slot import Identity
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.core import model, snapshot
 from tests.snapshots import DISK, DOMAIN_ID, NOW, VM_ID, definition, seen
@@ -52,9 +53,10 @@ def looking(board: Board) -> observers.Observers:
     nobody.see_to_history = nobody.look = None
     world = observers.World(
         vdsm=nobody, leases=nobody, whiteboard=nobody, definitions=nobody, health=nobody,
-        host_view=nobody, local_maintenance=nobody, vm_conf=nobody,
+        host_view=nobody, local_maintenance=nobody, vm_conf=nobody, network=nobody, statistics=nobody,
+        cpu=nobody, state_file=nobody, wall_text=str,
     )  # fmt: skip
-    return observers.Observers(deployed, board, Settings(), world)
+    return observers.Observers(deployed, board, Settings(), world, Identity(host_name="h", policy_hash="0"))
 
 
 async def owners(board: Board, ref: snapshot.LeaseRef) -> tuple[int, ...] | None:

@@ -8,7 +8,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from ovirt_he_agent.core import decision, health, model, snapshot
-from ovirt_he_agent.core.decision import CleanVdsmEntry, StartVm
+from ovirt_he_agent.core.commands import CleanVdsmEntry, StartVm
 from ovirt_he_agent.core.model import ExitReason, HostFlag, ProbeOutcome, VmStatus
 from ovirt_he_agent.core.snapshot import Evidence, LeaseView, OwnLease, VmView
 from ovirt_he_agent.core.state import End, Phase, State
