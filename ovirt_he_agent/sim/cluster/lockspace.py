@@ -160,7 +160,7 @@ class Lockspace:
         if not self._host.disk.works():
             self._join_ended(joined=False)
         elif lease.free or lease.host_name == self._host.name:
-            self._claim()
+            self._plan_claim()
         else:
             # safety: not before the watchdog of the host that has this id has fired
             before = (lease.generation, lease.timestamp)
@@ -170,19 +170,25 @@ class Lockspace:
     def _waited(self, lease: DeltaLease, before: tuple[int, int]) -> None:
         """The id was another host's: has that one renewed meanwhile?"""
         if self._host.disk.works() and (lease.free or (lease.generation, lease.timestamp) == before):
-            self._claim()
+            self._plan_claim()
         else:
             self._join_ended(joined=False)
 
-    def _claim(self) -> None:
+    def _plan_claim(self) -> None:
+        """The lease was read; a host that reads it before we write will write over our name."""
+        generation = self._lease.generation + 1
+        wait_s = 2 * (self._lease.io_timeout_s or self.io_timeout_s)
+        self._at("join", self._host.timeline.now_ms() + IO_MS, lambda: self._claim(generation, wait_s))
+
+    def _claim(self, generation: int, wait_s: int) -> None:
         """Write our name, and see later whether it still stands there."""
-        lease = self._lease
-        wait_s = 2 * (lease.io_timeout_s or self.io_timeout_s)
-        lease.timestamp = self._last_success_s = self._host.now_s()
-        lease.generation += 1
-        lease.host_name = self._host.name
-        lease.io_timeout_s = self.io_timeout_s
-        self.generation = lease.generation
+        if not self._host.disk.works():
+            self._join_ended(joined=False)
+            return
+        self._lease.timestamp = self._last_success_s = self._host.now_s()
+        self._lease.generation = self.generation = generation
+        self._lease.host_name = self._host.name
+        self._lease.io_timeout_s = self.io_timeout_s
         self._after("join", wait_s * 1000 + IO_MS, self._check_claim)
 
     def _check_claim(self) -> None:
