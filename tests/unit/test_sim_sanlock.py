@@ -425,6 +425,21 @@ def test_a_waiting_attempt_ends_when_the_owner_joins_again(t: int) -> None:
     assert b.sanlock.raw_owner(LOCKSPACE, VM) == (2, 1)
 
 
+@every_t
+def test_a_waiting_attempt_ends_when_the_owner_renews_again(t: int) -> None:
+    cluster = Cluster()
+    a, b, _ = cluster.all_join(t)
+    a.acquire(7)
+    a.disk.ok = False
+    cluster.time.run_for(4 * t + 1)  # b renewed twice and saw nothing new
+    outcome = b.acquire(8)
+    assert outcome == []
+    a.disk.ok = True
+    cluster.time.run_for(2)
+    assert outcome == [False]
+    assert (a.held(), b.owners()) == (True, (1,))
+
+
 def test_an_owner_with_a_new_generation_seems_to_own_nothing_until_the_next_renewal() -> None:
     """VDSM compares the lease's generation with the one that the local daemon saw last."""
     cluster = Cluster(has_watchdog=False)
@@ -468,8 +483,9 @@ def test_a_lease_is_freed_when_the_disk_is_back() -> None:
     a.sanlock.release(7)
     assert b.owners() == (1,)
     assert a.acquire(8) == [False]
-    cluster.time.run_for(20)
+    cluster.time.run_for(20.5)
     a.disk.ok = True
+    assert a.acquire(8) == [False]  # not yet
     cluster.time.run_for(2)
     assert b.owners() == ()
     assert a.acquire(8) == [True]

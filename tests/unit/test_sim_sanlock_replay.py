@@ -11,11 +11,11 @@ from tests.sanlock_cluster import Cluster, Host
 from tests.traces.scenarios import HOSTS, LOCKSPACE, RESOURCES, SCENARIOS
 
 GOLDEN = Path(__file__).parents[1] / "golden/sanlock"
-TOLERANCE_MS = 3000
-"""A renewal interval, 2T, and the second in which sanlock's loops sleep.
+TOLERANCE_MS = 2600
+"""A renewal interval (2T + 0.5 s), and the 0.1 s between two looks of the recorder.
 
-Where in its interval a daemon is when something happens is chance. The
-recordings fall within it, with the time that their observers needed.
+Where in its interval a daemon is when something happens is chance. Largest
+difference: 2.3 s, mean -0.2 s.
 """
 
 BRIEF_MS = 300
