@@ -153,6 +153,10 @@ class FakeHost:
         self.set_vm(VmStatus.WAIT_FOR_LAUNCH)
         self.cluster.clock.at(self.cluster.clock.now_ms() + 500, self._launch)
 
+    def refuse_vm(self) -> None:
+        self.creates.append(self.now_s)
+        raise Refused
+
     def _launch(self) -> None:
         if self.cluster.vm_owner not in (None, self.host_id):
             self.set_vm(VmStatus.DOWN, exit_message="internal error: Failed to acquire lock: error -243")

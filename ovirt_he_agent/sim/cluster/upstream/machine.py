@@ -112,6 +112,8 @@ class Data:
     now: Collected | None = None
     history: tuple[Snapshot, ...] = ()
     """Newest first."""
+    busy_s: int | None = None
+    """Start of the last refresh that saw a CPU load which costs points."""
     timeout_start_s: int | None = None
     retry_count: int = 0
     retry_s: int | None = None
@@ -183,13 +185,15 @@ def refresh(old: Data, now: Collected) -> Data:
     # The 600 s of the retry counter have always passed: upstream compares a monotonic time with wall time.
     retried = old.retry_s is not None
     oldest = now.start_s - HISTORY_S
-    history = old.history
-    if history and history[-1][0] <= oldest:
-        history = tuple(snapshot for snapshot in history if snapshot[0] > oldest)
+    kept = len(old.history)
+    while kept and old.history[kept - 1][0] <= oldest:
+        kept -= 1
+    busy = now.local.cpu_load is not None and now.local.cpu_load > CPU_LOAD_MIN
     return Data(
         host_id=old.host_id,
         now=now,
-        history=((now.start_s, now.finish_s, now.local.cpu_load, now.hosts), *history),
+        history=((now.start_s, now.finish_s, now.local.cpu_load, now.hosts), *old.history[:kept]),
+        busy_s=now.start_s if busy else old.busy_s,
         timeout_start_s=old.timeout_start_s,
         retry_count=0 if retried else old.retry_count,
         retry_s=None,
@@ -228,9 +232,10 @@ def score_of(state: State, data: Data) -> int:
         score -= int((1.0 - local.network) * NETWORK_POINTS)
     if not local.bridge:
         score -= BRIDGE_POINTS
-    load = _load(data.history)
-    points = int((load - CPU_LOAD_MIN) / (CPU_LOAD_MAX - CPU_LOAD_MIN) * CPU_POINTS)
-    score -= max(0, min(CPU_POINTS, points))
+    if data.busy_s is not None and data.busy_s >= data.history[-1][0]:  # else no average is above the limit
+        load = _load(data.history)
+        points = int((load - CPU_LOAD_MIN) / (CPU_LOAD_MAX - CPU_LOAD_MIN) * CPU_POINTS)
+        score -= max(0, min(CPU_POINTS, points))
     if state not in _MEMORY_DOES_NOT_COUNT and (local.memory_free_mib or 0) < local.memory_needed_mib:
         score -= MEMORY_POINTS
     if data.retry_count > RETRIES:

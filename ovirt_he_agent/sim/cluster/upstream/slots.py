@@ -4,6 +4,7 @@ What they survive, what ends their monitoring loop and what stops every broker a
 once is the point of this module; our own reading is ``core.whiteboard``.
 """
 
+import functools
 import json
 import re
 import time
@@ -120,6 +121,7 @@ def parse(host_id: int, text: str) -> Parsed:
     )
 
 
+@functools.lru_cache(maxsize=256)  # the same few texts come every 10 s
 def read_status(text: str) -> Status | None:
     """Token 5, or what a monitor says (agent/hosted_engine.py: engine_status)."""
     if text == "None":
