@@ -1,1 +1,1 @@
-"""A cluster in virtual time: models of what surrounds the agent, deterministic and without I/O."""
+"""A cluster of hosts in virtual time: what the agent is proved in before it is trusted with a VM."""
