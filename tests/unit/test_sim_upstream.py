@@ -366,6 +366,19 @@ def test_the_killed_have_no_last_words() -> None:
     assert first.lease is Membership.HELD
 
 
+def test_a_host_may_die_within_its_own_call() -> None:
+    cluster, first = running(standby=0)
+
+    def die() -> bool:
+        first.daemons.kill()
+        return True
+
+    first.page_good = die  # type: ignore[method-assign]
+    writes = len(first.writes)
+    cluster.run(SETTLED_S + 100)
+    assert (len(first.writes) - writes, cluster.log, first.daemons.state) == (0, [], "")
+
+
 def test_one_failed_read_costs_about_a_minute() -> None:
     cluster, first = running(standby=0)
     first.storage = False

@@ -47,12 +47,13 @@ class UpstreamHost:
         self._host = host
         self._loop_extra_ms = loop_extra_ms
         self._uptime_ms = uptime_ms
-        self._say = said
+        self._said = said
+        self._silent = False
         self._wanted = False
         self._agent: Agent | None = None
         self._process: Process | None = None
         self._helpers: list[Process] = []
-        self._broker = Broker(timeline, host, vdsm_clock_ms=uptime_ms, said=said)
+        self._broker = Broker(timeline, host, vdsm_clock_ms=uptime_ms, said=self._say)
 
     @property
     def state(self) -> str:
@@ -67,6 +68,7 @@ class UpstreamHost:
     def start(self) -> None:
         """systemd starts broker and agent."""
         self._wanted = True
+        self._silent = False
         self._start_agent()
 
     def stop(self) -> None:
@@ -81,6 +83,7 @@ class UpstreamHost:
     def kill(self) -> None:
         """Power loss, or SIGKILL of both units: nothing runs any more, nobody says anything."""
         self._wanted = False
+        self._silent = True  # also who called this from within a call of the daemons themselves
         self._agent = None
         self._broker.kill()
         for process in (self._process, *self._helpers):
@@ -98,7 +101,9 @@ class UpstreamHost:
         """``hosted-engine --set-maintenance`` here: success means that the broker took it, no more [Q]."""
         self._help(self._set_global_maintenance(on))
 
-    # ---
+    def _say(self, text: str) -> None:
+        if not self._silent:
+            self._said(text)
 
     def _help(self, work: Work) -> None:
         self._helpers = [process for process in self._helpers if process.alive]
