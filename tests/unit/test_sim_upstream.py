@@ -453,9 +453,9 @@ def test_a_definition_that_cannot_be_read_keeps_the_agent_down() -> None:
 
 
 def test_vdsms_times_are_compared_as_text() -> None:
-    """When the number grows by a digit, what VDSM says is older than what it said, for months."""
+    """When the number grows by a digit, what VDSM says is older than what it said, for years."""
     cluster = Cluster()
-    host = cluster.host(1, uptime_ms=10**8 - 200_000)  # 28 hours
+    host = cluster.host(1, uptime_ms=10**10 - 2**31 - 200_000)  # 91 days
     host.run_vm()
     host.daemons.start()
     cluster.run(190)

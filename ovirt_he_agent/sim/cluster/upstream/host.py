@@ -19,6 +19,8 @@ RESTART_MS = 10_000
 STOP_TIMEOUT_MS = 90_000
 """systemd's patience with a process that was told to stop."""
 BUSY_POLL_MS = 100
+VDSM_CLOCK_BASE_MS = 2**31 - 1
+"""What VDSM's event clock shows when a host boots (vdsm: lib/vdsm/common/time.py)."""
 
 
 def _nothing(text: str) -> None:
@@ -30,7 +32,7 @@ class UpstreamHost:
 
     ``loop_extra_ms`` is what a loop takes beyond 10 s (upstream: 10..150 and more,
     by host and load). ``uptime_ms`` is how long the host is up when the timeline
-    shows 0: the base of the timestamps in its slot and of VDSM's ``event_time``.
+    shows 0: the base of the timestamps in its slot and of VDSM's clock.
     ``said`` gets each change of state, each action, and what goes wrong.
     """
 
@@ -53,7 +55,7 @@ class UpstreamHost:
         self._agent: Agent | None = None
         self._process: Process | None = None
         self._helpers: list[Process] = []
-        self._broker = Broker(timeline, host, vdsm_clock_ms=uptime_ms, said=self._say)
+        self._broker = Broker(timeline, host, vdsm_clock_ms=VDSM_CLOCK_BASE_MS + uptime_ms, said=self._say)
 
     @property
     def state(self) -> str:
