@@ -366,6 +366,19 @@ def test_the_killed_have_no_last_words() -> None:
     assert first.lease is Membership.HELD
 
 
+def test_a_host_may_die_within_its_own_call() -> None:
+    cluster, first = running(standby=0)
+
+    def die() -> bool:
+        first.daemons.kill()
+        return True
+
+    first.page_good = die  # type: ignore[method-assign]
+    writes = len(first.writes)
+    cluster.run(SETTLED_S + 100)
+    assert (len(first.writes) - writes, cluster.log, first.daemons.state) == (0, [], "")
+
+
 def test_one_failed_read_costs_about_a_minute() -> None:
     cluster, first = running(standby=0)
     first.storage = False
@@ -440,9 +453,9 @@ def test_a_definition_that_cannot_be_read_keeps_the_agent_down() -> None:
 
 
 def test_vdsms_times_are_compared_as_text() -> None:
-    """When the number grows by a digit, what VDSM says is older than what it said, for months."""
+    """When the number grows by a digit, what VDSM says is older than what it said, for years."""
     cluster = Cluster()
-    host = cluster.host(1, uptime_ms=10**8 - 200_000)  # 28 hours
+    host = cluster.host(1, uptime_ms=10**10 - 2**31 - 200_000)  # 91 days
     host.run_vm()
     host.daemons.start()
     cluster.run(190)

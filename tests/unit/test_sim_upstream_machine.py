@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from ovirt_he_agent.sim.cluster.upstream import machine, slots
-from ovirt_he_agent.sim.cluster.upstream.machine import Action, Data, Row, Standing, State
+from ovirt_he_agent.sim.cluster.upstream import machine, slots, transitions
+from ovirt_he_agent.sim.cluster.upstream.machine import Action, Data, Standing, State
+from ovirt_he_agent.sim.cluster.upstream.transitions import Row
 
 HOST = 1
 NOW_S = 10_000
@@ -152,32 +153,32 @@ def test_transition(case: Case) -> None:
     state, facts, after, delay_s, *action = case
     before = Standing(state, Data(host_id=HOST), 3400)
     data = facts.data()
-    row = machine.choose(before, data)
+    row = transitions.choose(before, data)
     assert (row.next, row.delay_s) == (after, delay_s)
-    assert machine.take(before, data, row).state is after
+    assert transitions.take(before, data, row).state is after
     if action:
         assert row.action is action[0]
-        assert machine.take(before, data, row, ok=False).state is action[1]
+        assert transitions.take(before, data, row, ok=False).state is action[1]
     else:
         assert row.action is None
 
 
 def test_no_row_is_without_a_case() -> None:
     hit: set[Row] = {
-        machine.choose(Standing(case[0], Data(host_id=HOST), 3400), case[1].data()) for case in CASES
+        transitions.choose(Standing(case[0], Data(host_id=HOST), 3400), case[1].data()) for case in CASES
     }
-    assert hit == {row for rows in machine.ROWS.values() for row in rows}
+    assert hit == {row for rows in transitions.ROWS.values() for row in rows}
 
 
 def test_a_timer_starts_with_the_first_step_that_stays() -> None:
     before = Standing(S.UP, Data(host_id=HOST), 3400)
     sick = Facts(vm="up").data()
-    entered = machine.take(before, sick, machine.choose(before, sick))
+    entered = transitions.take(before, sick, transitions.choose(before, sick))
     assert (entered.state, entered.data.timeout_start_s) == (S.BAD_HEALTH, None)
-    stayed = machine.take(entered, sick, machine.choose(entered, sick))
+    stayed = transitions.take(entered, sick, transitions.choose(entered, sick))
     assert (stayed.state, stayed.data.timeout_start_s) == (S.BAD_HEALTH, NOW_S)
     well = replace(UP.data(), timeout_start_s=NOW_S)
-    assert machine.take(stayed, well, machine.choose(stayed, well)).data.timeout_start_s is None
+    assert transitions.take(stayed, well, transitions.choose(stayed, well)).data.timeout_start_s is None
 
 
 def collected(
@@ -243,9 +244,9 @@ def test_a_status_that_cannot_be_ranked_raises_if_its_host_is_alive(odd: slots.R
 def test_health_without_a_value_raises_where_it_is_looked_at() -> None:
     data = follow(collected(0, vm=None))
     start = machine.begin(HOST)
-    assert machine.choose(start, data).next is S.REINITIALIZE
+    assert transitions.choose(start, data).next is S.REINITIALIZE
     with pytest.raises(slots.Uncaught):
-        machine.choose(Standing(S.REINITIALIZE, data, 0), data)
+        transitions.choose(Standing(S.REINITIALIZE, data, 0), data)
     with pytest.raises(slots.Uncaught):
         machine.refresh(data, collected(100, record(2), vm=None))
 
@@ -256,7 +257,7 @@ def test_the_retry_counter_never_gets_beyond_one() -> None:
     for _again in range(4):
         data = machine.refresh(standing.data, collected(0))
         scores.append(data.retry_count)
-        failed = machine.take(Standing(S.START, data, 0), data, machine.ROWS[S.START][-1], ok=False)
+        failed = transitions.take(Standing(S.START, data, 0), data, transitions.ROWS[S.START][-1], ok=False)
         scores.append(failed.score)
         standing = failed
     assert scores == [0, 3350] * 4

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from ovirt_he_agent import errors
 from ovirt_he_agent.core.model import VmStatus
-from ovirt_he_agent.sim.cluster.upstream import machine, slots
+from ovirt_he_agent.sim.cluster.upstream import machine, slots, transitions
 from ovirt_he_agent.sim.cluster.upstream.broker import Broker, BrokerGone
 from ovirt_he_agent.sim.cluster.upstream.machine import Action, State
 from ovirt_he_agent.sim.cluster.upstream.process import Work
@@ -14,6 +14,8 @@ from ovirt_he_agent.sim.cluster.upstream.surroundings import Refused, Surroundin
 STARTING_MS = 500
 """The interpreter and its imports."""
 LOCAL_MAINTENANCE_POLL_MS = 2000
+COLLECTING_MS = 10
+"""Part of what a loop takes beyond 10 s; the rest is copying the history."""
 HOUSEKEEPING_MS = 100
 """Services looked at, definition read."""
 PUBLISHING_MS = 10
@@ -88,14 +90,13 @@ class Agent:
             data = before.data
             start_s = self._now_s()
             if not machine.is_fresh(data, start_s):
-                stats = dict(self._broker.stats())
+                data = machine.refresh(data, self._collect(start_s, dict(self._broker.stats())))
                 yield self._loop_extra_ms
-                data = machine.refresh(data, self._collect(start_s, stats))
-            row = machine.choose(before, data)
+            row = transitions.choose(before, data)
             ok = True
             if row.action is not None:
                 ok = yield from self._act(row.action)
-            self.standing = machine.take(before, data, row, ok)
+            self.standing = transitions.take(before, data, row, ok)
             loop_start_ms = self._timeline.now_ms()
             if self.stopping:
                 return
@@ -117,11 +118,11 @@ class Agent:
             except ServiceDown as e:
                 self._say(f"agent: {e}")
                 delay_s = max(delay_s, SERVICE_DOWN_S)
-            at_once = delay_s == machine.NOWAIT
+            at_once = delay_s == transitions.NOWAIT
             yield max(0, delay_s * 1000 - (self._timeline.now_ms() - loop_start_ms))
 
-    def _now_s(self) -> int:
-        return (self._clock_ms + self._timeline.now_ms()) // 1000
+    def _now_s(self, later_ms: int = 0) -> int:
+        return (self._clock_ms + self._timeline.now_ms() + later_ms) // 1000
 
     def _collect(self, start_s: int, stats: dict[int, bytes]) -> machine.Collected:
         """Everything for one refresh. Raises Uncaught, BrokerGone."""
@@ -144,7 +145,7 @@ class Agent:
             raise BrokerGone  # a broker that was restarted has none: its answer is no number
         return machine.Collected(
             start_s=start_s,
-            finish_s=self._now_s(),
+            finish_s=self._now_s(min(COLLECTING_MS, self._loop_extra_ms)),
             global_maintenance=global_maintenance,
             hosts=hosts,
             local=machine.Local(

@@ -19,6 +19,8 @@ RESTART_MS = 10_000
 STOP_TIMEOUT_MS = 90_000
 """systemd's patience with a process that was told to stop."""
 BUSY_POLL_MS = 100
+VDSM_CLOCK_BASE_MS = 2**31 - 1
+"""What VDSM's event clock shows when a host boots (vdsm: lib/vdsm/common/time.py)."""
 
 
 def _nothing(text: str) -> None:
@@ -30,7 +32,7 @@ class UpstreamHost:
 
     ``loop_extra_ms`` is what a loop takes beyond 10 s (upstream: 10..150 and more,
     by host and load). ``uptime_ms`` is how long the host is up when the timeline
-    shows 0: the base of the timestamps in its slot and of VDSM's ``event_time``.
+    shows 0: the base of the timestamps in its slot and of VDSM's clock.
     ``said`` gets each change of state, each action, and what goes wrong.
     """
 
@@ -47,12 +49,13 @@ class UpstreamHost:
         self._host = host
         self._loop_extra_ms = loop_extra_ms
         self._uptime_ms = uptime_ms
-        self._say = said
+        self._said = said
+        self._silent = False
         self._wanted = False
         self._agent: Agent | None = None
         self._process: Process | None = None
         self._helpers: list[Process] = []
-        self._broker = Broker(timeline, host, vdsm_clock_ms=uptime_ms, said=said)
+        self._broker = Broker(timeline, host, vdsm_clock_ms=VDSM_CLOCK_BASE_MS + uptime_ms, said=self._say)
 
     @property
     def state(self) -> str:
@@ -67,6 +70,7 @@ class UpstreamHost:
     def start(self) -> None:
         """systemd starts broker and agent."""
         self._wanted = True
+        self._silent = False
         self._start_agent()
 
     def stop(self) -> None:
@@ -81,6 +85,7 @@ class UpstreamHost:
     def kill(self) -> None:
         """Power loss, or SIGKILL of both units: nothing runs any more, nobody says anything."""
         self._wanted = False
+        self._silent = True  # also who called this from within a call of the daemons themselves
         self._agent = None
         self._broker.kill()
         for process in (self._process, *self._helpers):
@@ -98,7 +103,9 @@ class UpstreamHost:
         """``hosted-engine --set-maintenance`` here: success means that the broker took it, no more [Q]."""
         self._help(self._set_global_maintenance(on))
 
-    # ---
+    def _say(self, text: str) -> None:
+        if not self._silent:
+            self._said(text)
 
     def _help(self, work: Work) -> None:
         self._helpers = [process for process in self._helpers if process.alive]

@@ -54,7 +54,7 @@ class Surroundings(Protocol):
     """What the engine VM needs."""
 
     def vm_stats(self) -> model.VmReport | None:
-        """None: no such VM. ``event_time`` is VDSM's clock now, in ms. Raises VdsmAway, Refused."""
+        """None: no such VM. ``event_time`` is now, in ms of the timeline. Raises VdsmAway, Refused."""
         ...
 
     def create_vm(self) -> None:
