@@ -92,7 +92,9 @@ class Sanlock:
         The watchdog resets the host 8T + W after the last renewal of a lockspace
         that was joined, whether or not another daemon is started (wdmd/main.c, test_clients).
         """
-        reset_ms = [lockspace.reset_ms for lockspace in self._lockspaces.values() if lockspace.listed()]
+        now_ms = self._host.timeline.now_ms()
+        joined = [lockspace for lockspace in self._lockspaces.values() if lockspace.listed()]
+        reset_ms = [max(lockspace.reset_ms, now_ms) for lockspace in joined]
         refused = self._stop()
         if self._host.has_watchdog:
             self._doomed += [self._host.timeline.at(ms, self._host.reset) for ms in reset_ms]
