@@ -106,8 +106,16 @@ class _Seen:
 class Whiteboard:
     """Reads and writes the volume at the path that each call names, one call after the other."""
 
-    def __init__(self, *, clock: Callable[[], model.MonotonicMs], timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], model.MonotonicMs],
+        timeout_s: float,
+        decode: Callable[[int, bytes], whiteboard.Slot] = whiteboard.decode_slot,
+    ) -> None:
+        """``decode``: a simulated cluster remembers what many hosts read of the same bytes."""
         self._clock = clock
+        self._decode = decode
         self._timeout_s = timeout_s
         self._path: Path | None = None
         self._worker = Worker("whiteboard")
@@ -177,17 +185,17 @@ class Whiteboard:
         except OSError as e:
             raise VolumeUnwritable(path, e.errno or 0, e.strerror or str(e)) from e
 
-    def _learn(self, wanted: Iterable[int], blocks: Mapping[int, bytes]) -> None:
+    def _learn(self, wanted: Collection[int], blocks: Mapping[int, bytes]) -> None:
         """Note what stands now in the slots ``wanted`` (and beside them, as it was read); none is empty."""
         now = self._clock()
         # a slot that was empty before our eyes and is not now has changed; in a new volume nobody can tell
         appeared = now if self._scanned_at is not None else None
-        for number in {*wanted, *blocks}:
+        for number in {*blocks, *(number for number in self._seen if number in wanted)}:
             before = self._seen.get(number)
             block = blocks.get(number, b"")
             if before is not None and before.block == block:
                 continue
-            slot = whiteboard.decode_slot(number, block)
+            slot = self._decode(number, block)
             if isinstance(slot, whiteboard.EmptySlot):
                 self._seen.pop(number, None)
                 continue

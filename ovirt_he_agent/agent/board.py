@@ -3,10 +3,10 @@
 Each observer owns one field and replaces it as a whole. ``news`` wakes the loop.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ovirt_he_agent.agent.wakeup import Wakeup
 from ovirt_he_agent.core import model, snapshot
 from ovirt_he_agent.core.snapshot import Evidence, HostSeen
 
@@ -22,7 +22,7 @@ class Board:
     deployed_lease: snapshot.LeaseRef
     clock: Callable[[], model.MonotonicMs]
     config_up_to_date: bool = True
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    news: Wakeup = field(default_factory=Wakeup)
     global_maintenance: Evidence[bool] = Evidence()
     local_maintenance: Evidence[bool] = Evidence()
     own_ha_lease: Evidence[snapshot.OwnLease] = Evidence()

@@ -5,11 +5,11 @@ ends. A failure degrades this component only; it is logged when it begins and
 when it ends, with the number of tries between.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from ovirt_he_agent.agent.wakeup import Wakeup
 from ovirt_he_agent.core.model import MonotonicMs
 from ovirt_he_agent.errors import HeAgentError, Retryable
 
@@ -52,7 +52,7 @@ class Component:
         self._period_s = period_s
         self._clock = clock
         self._failed = failed
-        self._poke = asyncio.Event()
+        self._poke = Wakeup()
         self._tries = 0
         self._failing_with: type[Exception] | None = None
         self.condition = Condition(
@@ -67,11 +67,7 @@ class Component:
         while True:
             self._poke.clear()
             pause_s = await self._try()
-            try:
-                async with asyncio.timeout(pause_s):
-                    await self._poke.wait()
-            except TimeoutError:
-                pass  # the period is over
+            await self._poke.wait(pause_s)
 
     async def _try(self) -> float:
         try:

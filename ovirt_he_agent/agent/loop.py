@@ -69,7 +69,7 @@ class Agent:
                     self.board.news.clear()
                     decided = self.tick()
                     self._act(decided, tasks)
-                    await self._news_or(self._pause_s(decided))
+                    await self.board.news.wait(self._pause_s(decided))
         finally:
             await self._leave()
 
@@ -147,10 +147,3 @@ class Agent:
         if decided.wake_at is None:
             return self._settings.tick_s
         return min(self._settings.tick_s, max(0.0, (decided.wake_at - self._clock()) / 1000))
-
-    async def _news_or(self, pause_s: float) -> None:
-        try:
-            async with asyncio.timeout(pause_s):
-                await self.board.news.wait()
-        except TimeoutError:
-            pass

@@ -48,7 +48,8 @@ class World:
     host_view: ports.HostView
     health: ports.Health
     local_maintenance: ports.LocalMaintenance
-    vm_conf: ports.VmConf
+    vm_conf: ports.VmConf | None
+    """None: nobody reads it here."""
     network: ports.Network
     statistics: ports.Statistics
     cpu: ports.CpuCounters
@@ -89,7 +90,9 @@ class Observers:
             clock=board.clock,
         )
         self._vm = self._component("vm", self._poll_vm, lambda: self._pace(s.vm_poll_s, s.vm_poll_alert_s))
-        self._owners = self._component("vm-leases", self._read_owners, lambda: s.lease_owners_s)
+        self._owners = self._component(
+            "vm-leases", self._read_owners, lambda: self._pace(s.lease_owners_s, s.lease_owners_alert_s)
+        )
         self._page = self._component(
             "engine-page", self._probe, lambda: self._pace(s.probe_s, s.probe_alert_s)
         )
@@ -98,7 +101,11 @@ class Observers:
         )
         self._storage_component = self._component("storage", self._see_to_storage, self._storage_period_s)
         self._lease = self._component("ha-lease", self._look_at_lease, self._lease_period_s)
-        self._watch = self._component("watch", self._watch_claimant, lambda: s.whiteboard_alert_s)
+        self._watch = self._component(
+            "watch",
+            self._watch_claimant,
+            lambda: s.whiteboard_s if self.wants.watch is None else s.whiteboard_alert_s,
+        )
         self._writer = self._component("own-slot", self._write_own_slot, lambda: PERIOD_S)
         self._hosts = self._component(
             "hosts", self._read_hosts, lambda: s.hosts_alert_s if self.wants.count_down else s.hosts_s
@@ -108,9 +115,8 @@ class Observers:
         self._history = self._component(
             "definition-history", world.definitions.see_to_history, lambda: s.local_file_s
         )
-        self._vm_conf = self._component(
-            "vm-conf", VmConf(world.vm_conf, world.definitions).see_to, lambda: s.definition_s
-        )
+        self._vm_conf = self._component("vm-conf", self._see_to_vm_conf, lambda: s.definition_s)
+        self._vm_conf_text = VmConf(world.vm_conf, world.definitions) if world.vm_conf is not None else None
         self._components = (
             self._local_file,
             self._vm,
@@ -271,7 +277,7 @@ class Observers:
 
     def _lease_period_s(self) -> float:
         lease = self._board.own_ha_lease.value
-        return 5.0 if lease is not None and lease.held else 0.5
+        return self._settings.own_lease_s if lease is not None and lease.held else 0.5
 
     async def _read_hosts(self) -> None:
         board, leases = self._board, self._world.leases
@@ -304,6 +310,7 @@ class Observers:
         old = board.slots.value
         if old is None or _said(old, board.host_id) != _said(slots, board.host_id):
             board.news.set()
+            self._owners.poke()
         board.slots = board.slots.renewed(slots, board.clock())
 
     async def _watch_claimant(self) -> None:
@@ -322,6 +329,7 @@ class Observers:
             slots[host_id] = new
         if _said(board.slots.value, 0) != _said(slots, 0):
             board.news.set()
+            self._owners.poke()
         board.slots = Evidence(slots, board.slots.at, board.slots.problem)  # the others are as old as before
 
     async def _write_own_slot(self) -> None:
@@ -375,6 +383,10 @@ class Observers:
         await self._world.definitions.look()
         if self._definition_is_news():
             self._board.news.set()
+
+    async def _see_to_vm_conf(self) -> None:
+        if self._vm_conf_text is not None:
+            await self._vm_conf_text.see_to()
 
     async def _look_at_host(self) -> None:
         if not self._in_local_maintenance():

@@ -36,7 +36,7 @@ class Report:
     ) -> None:
         self._deployment = deployment
         self._snap = snap
-        self._decided = decided
+        self.decided = decided
         self._conditions = conditions
         self._account = account
         self._now = now
@@ -44,20 +44,20 @@ class Report:
     @cached_property
     def ha_status(self) -> HaStatus:
         """The feature page's."""
-        phase, snap = self._decided.phase, self._snap
+        phase, snap = self.decided.phase, self._snap
         active = phase not in (Phase.INIT, Phase.CUT)
         return {
             "configured": True,
             "active": active,
             "globalMaintenance": snap.global_maintenance.value is True,
             "localMaintenance": snap.local_maintenance.value is True,
-            "score": publication.points(self._decided.scene).points if active else 0,
+            "score": publication.points(self.decided.scene).points if active else 0,
         }
 
     @cached_property
     def line(self) -> str:
         """For the service manager."""
-        return f"{summary(self.ha_status)}; {self._decided.phase.value}: {self._decided.reason}"
+        return f"{summary(self.ha_status)}; {self.decided.phase.value}: {self.decided.reason}"
 
     @cached_property
     def status(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Report:
     @cached_property
     def explanation(self) -> dict[str, Any]:
         """Why, in sentences, and what was looked at."""
-        return explain.document(self._decided)
+        return explain.document(self.decided)
 
 
 class NotConfigured:
@@ -112,7 +112,7 @@ def summary(ha_status: HaStatus) -> str:
 
 
 def _status(report: Report) -> dict[str, Any]:
-    snap, decided, now, account = report._snap, report._decided, report._now, report._account()
+    snap, decided, now, account = report._snap, report.decided, report._now, report._account()
     phase, points = decided.phase, publication.points(decided.scene)
     return {
         "format": FORMAT_VERSION,

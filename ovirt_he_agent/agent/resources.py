@@ -17,7 +17,7 @@ from ovirt_he_agent.errors import HeAgentError, Retryable
 NETWORK_PERIOD_S = 10.0
 """Between the end of one test and the begin of the next."""
 HOST_PERIOD_S = 10.0
-CPU_PERIOD_S = 10.0
+CPU_PERIOD_S = 20.0
 """Of the looks; a measurement is due once a minute."""
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,9 @@ class Settings:
     probe_alert_s: float = 1.0
     vm_poll_s: float = 10.0
     vm_poll_alert_s: float = 2.0
-    lease_owners_s: float = 5.0
+    lease_owners_s: float = 10.0
+    lease_owners_alert_s: float = 2.0
+    own_lease_s: float = 5.0
     hosts_s: float = 5.0
     hosts_alert_s: float = 1.0
     """While a host's lease is about to run out."""

@@ -82,9 +82,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             raise self.failures[0]
         self._now = max(self._now, until)
 
-    def start(
-        self, work: Coroutine[Any, Any, Any], owner: Owner, *, name: str
-    ) -> "asyncio.Task[Any]":
+    def start(self, work: Coroutine[Any, Any, Any], owner: Owner, *, name: str) -> "asyncio.Task[Any]":
         """A task of ``owner``, and with it all that it starts."""
         context = copy_context()
         context.run(OWNER.set, owner)
@@ -104,7 +102,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def is_closed(self) -> bool:
         return False
 
-    def call_soon(  # type: ignore[override]
+    def call_soon(
         self,
         callback: Callable[[Unpack[Ts]], object],
         *args: Unpack[Ts],
@@ -114,7 +112,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready.append((handle, _owner(context)))
         return handle
 
-    def call_later(  # type: ignore[override]
+    def call_later(
         self,
         delay: float,
         callback: Callable[[Unpack[Ts]], object],
@@ -123,7 +121,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def call_at(  # type: ignore[override]
+    def call_at(
         self,
         when: float,
         callback: Callable[[Unpack[Ts]], object],
@@ -132,9 +130,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         return self._timer(when, asyncio.TimerHandle(when, callback, args, self, context), _owner(context))
 
-    def _timer(
-        self, when: float, handle: asyncio.TimerHandle, owner: Owner | None
-    ) -> asyncio.TimerHandle:
+    def _timer(self, when: float, handle: asyncio.TimerHandle, owner: Owner | None) -> asyncio.TimerHandle:
         self._order += 1
         heapq.heappush(self._timers, (when, self._order, handle, owner))
         return handle

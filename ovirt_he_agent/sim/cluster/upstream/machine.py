@@ -8,7 +8,6 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ovirt_he_agent.core.score import BASE_POINTS
 from ovirt_he_agent.sim.cluster.upstream.slots import Record, Status, Uncaught, rank
 
 HOST_ALIVE_S = 60
@@ -22,6 +21,7 @@ LOOP_S = 10
 RESTART_THRESHOLD = 800
 """A host that is so much better gets the VM."""
 
+BASE_POINTS = 3400
 NETWORK_POINTS = 1600
 BRIDGE_POINTS = 600
 CPU_POINTS = 1000

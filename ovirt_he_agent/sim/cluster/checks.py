@@ -1,0 +1,256 @@
+"""The invariants of safety, checked where they could break: at every command, slot, process and decision.
+
+S-numbers are those of docs/decisions.md. What a host of ours does is judged by the truth of the
+simulated world, which no host sees whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ovirt_he_agent.core import commands, model, whiteboard
+from ovirt_he_agent.core.decision import Decision
+from ovirt_he_agent.core.model import VmStatus
+from ovirt_he_agent.core.state import Phase
+from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.sim.cluster.qemu import Qemu
+
+if TYPE_CHECKING:
+    from ovirt_he_agent.sim.cluster.host import SimHost
+    from ovirt_he_agent.sim.cluster.world import World
+
+READ_MS = 1_000
+"""A command rests on evidence that is at most so old."""
+GOOD_MS = 15_000
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    invariant: str
+    ms: int
+    host: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant} broken at {self.ms / 1000:.1f} s on {self.host}: {self.text}"
+
+
+@dataclass
+class _OfHost:
+    decision: Decision | None = None
+    command: Decision | None = None
+    timestamp: int | None = None
+    boot: int = 0
+    written_ms: int = 0
+
+
+@dataclass
+class Checks:
+    world: "World"
+    violations: list[Violation] = field(default_factory=list)
+    global_on_ms: int | None = None
+    """Since when slot 0 says on; None: it says off."""
+    _hosts: dict[int, _OfHost] = field(default_factory=dict)
+    locked_out: dict[int, int] = field(default_factory=dict)
+    """By host: starts of ours that failed on the lease."""
+
+    def broken(self, invariant: str, host: "SimHost | None", text: str) -> None:
+        who = host.name if host is not None else "-"
+        violation = Violation(invariant, self.world.loop.now_ms(), who, text)
+        self.violations.append(violation)
+        self.world.say(f"!! {violation}", host)
+
+    def _of(self, host: "SimHost") -> _OfHost:
+        return self._hosts.setdefault(host.host_id, _OfHost())
+
+    # commands
+
+    def decided(self, host: "SimHost", decided: Decision) -> None:
+        """Each tick of a host of ours."""
+        known = self._of(host)
+        before, known.decision = known.decision, decided
+        if before is None or before.phase is not decided.phase:
+            host.say(f"{decided.phase.value}: {decided.reason}")
+        command = decided.command
+        if command is None:
+            return
+        known.command = decided
+        if decided.scene.snap.command is not None and decided.scene.snap.command.done_at is None:
+            self.broken("S11", host, f"{type(command).__name__} while a command is in flight")
+        match command:
+            case commands.StartVm():
+                self._start_decided(host, decided)
+            case commands.DestroyVm() | commands.ShutdownVm():
+                self._stop_decided(host, decided)
+            case commands.CleanVdsmEntry():
+                pass
+
+    def _start_decided(self, host: "SimHost", decided: Decision) -> None:
+        scene = decided.scene
+        snap = scene.snap
+        forced = decided.heard is not None and snap.request is not None and snap.request.force
+        if scene.global_maintenance is not False and not forced:
+            self.broken("S1", host, "start while global maintenance is not known to be off")
+        if scene.local_maintenance is not False:
+            self.broken("S1", host, "start while local maintenance is not known to be off")
+        if decided.verdict.place is not Place.NOWHERE:
+            self.broken("S1", host, f"start on the verdict {decided.verdict.place.value}")
+        definition = snap.definition.value
+        if definition is None or not definition.leases:
+            self.broken("S1", host, "start of a definition without a lease")
+
+    def _stop_decided(self, host: "SimHost", decided: Decision) -> None:
+        stop = decided.state.stop
+        cause = stop.cause.value if stop is not None else "none"
+        if cause == "network lost" and not decided.scene.field.rivals:
+            self.broken("S10", host, "stop for the network without a rival")
+        good = decided.scene.snap.page_good_at
+        lately = good is not None and decided.scene.now - good <= GOOD_MS
+        if lately and cause not in ("asked", "network lost", "twin") and self._holds_lease(host):
+            self.broken("S4", host, f"stop ({cause}) of a VM whose engine was good within 15 s")
+
+    def _holds_lease(self, host: "SimHost") -> bool:
+        qemu = host.vdsm.qemu
+        owner = host.sanlock.raw_owner(self.world.domain_id, self.world.volume_id)
+        return qemu is not None and qemu.runs and owner is not None and owner[0] == host.host_id
+
+    def _forced(self, host: "SimHost") -> bool:
+        given = self._of(host).command
+        request = given.scene.snap.request if given is not None else None
+        return given is not None and given.heard is not None and request is not None and request.force
+
+    def _global_maintenance(self, host: "SimHost", what: str) -> None:
+        since = self.global_on_ms
+        if since is not None and self.world.loop.now_ms() - since > READ_MS and not self._forced(host):
+            self.broken("S2", host, f"{what} in global maintenance, which is on for longer than a second")
+
+    def start_given(self, host: "SimHost") -> None:
+        """``VM.create`` leaves a host of ours."""
+        world, vdsm = self.world, host.vdsm
+        self._global_maintenance(host, "start")
+        held = host.sanlock.membership("hosted-engine", host.host_id)
+        if held is not model.Membership.HELD:
+            self.broken("S1", host, "start without the host id lease")
+        if vdsm.domain_lease() is not model.Membership.HELD:
+            self.broken("S1", host, "start without the storage domain's lease")
+        if host.local_maintenance:
+            self.broken("S1", host, "start in local maintenance")
+        definition = world.definition_of(host)
+        for ref in definition.facts.leases if definition is not None else ():
+            if world.storage.leaves.get(ref.volume_id) is False:
+                self.broken("S1", host, f"start on volume {ref.volume_id}, which is no leaf")
+        owner = host.sanlock.raw_owner(world.domain_id, world.volume_id)
+        if owner is not None and owner[0] != host.host_id:
+            there = world.hosts.get(owner[0])
+            holder = next((q for q in world.qemus if q.host_id == owner[0] and q.has_lease), None)
+            hosts = {h.host_id: h for h in host.sanlock.hosts(world.domain_id) or ()}
+            seen = hosts.get(owner[0])
+            if seen is not None and seen.flag is model.HostFlag.LIVE and seen.generation == owner[1]:
+                self.broken("S1", host, f"start although live host {owner[0]} owns the lease")
+            elif holder is not None and there is not None and there.powered and seen is None:
+                self.broken("S1", host, f"start although host {owner[0]} owns the lease and is not known")
+
+    def shutdown_given(self, host: "SimHost") -> None:
+        self._global_maintenance(host, "shutdown")
+        self._maintenance_here(host, "shutdown")
+
+    def destroy_given(self, host: "SimHost") -> None:
+        """``VM.destroy`` leaves a host of ours: a stop, or the record of a dead VM is cleared."""
+        given = self._of(host).command
+        kind = given.command if given is not None else None
+        record = host.vdsm.record
+        if isinstance(kind, commands.CleanVdsmEntry):
+            if record is not None and record.status is not VmStatus.DOWN:
+                self.broken("S5", host, f"clearing VDSM's record meets a VM that is {record.status_text}")
+            return
+        self._global_maintenance(host, "power-off")
+        self._maintenance_here(host, "power-off")
+        if given is not None and given.state.stop is not None and given.state.stop.cause.value == "twin":
+            if self._holds_lease(host):
+                self.broken("S4", host, "the twin that holds the lease is powered off")
+
+    def _maintenance_here(self, host: "SimHost", what: str) -> None:
+        given = self._of(host).command
+        asked = given is not None and given.heard is not None
+        stop = given.state.stop if given is not None else None
+        if host.local_maintenance and not asked and (stop is None or stop.cause.value != "asked"):
+            self.broken("S14", host, f"{what} in local maintenance")
+
+    def monitor_stopped(self, host: "SimHost") -> None:
+        record = host.vdsm.record
+        if record is not None and record.status is not VmStatus.DOWN:
+            self.broken("S6", host, f"the domain monitor is stopped while the VM is {record.status_text}")
+
+    # processes
+
+    def runs(self, qemu: Qemu) -> None:
+        """A process has the disk open and may write."""
+        others = [other for other in self.world.qemus if other is not qemu and other.runs]
+        if not others:
+            return
+        host = self.world.hosts[qemu.host_id]
+        text = f"two VMs run: here and on {', '.join(f'host{other.host_id}' for other in others)}"
+        if qemu.started_by == "ours":
+            self.broken("S3", host, text)
+        else:
+            self.world.say(f"{text} (started by {qemu.started_by})", host)
+
+    # slots
+
+    def slot_written(self, host_id: int | None, number: int, block: bytes) -> None:
+        now = self.world.loop.now_ms()
+        if number == 0:
+            on = block.rstrip(b"\0") in (b"maintenance=1", b"maintenance=True")
+            if on and self.global_on_ms is None:
+                self.global_on_ms = now
+            elif not on:
+                self.global_on_ms = None
+            return
+        host = self.world.hosts.get(host_id) if host_id is not None else None
+        if host is None or host.upstream:
+            return
+        if number != host.host_id:
+            self.broken("S7", host, f"writes slot {number}")
+        if host.sanlock.membership("hosted-engine", host.host_id) is not model.Membership.HELD:
+            self.broken("S7", host, "writes its slot without its host id lease")
+        self._slot_of_ours(host, block, now)
+
+    def _slot_of_ours(self, host: "SimHost", block: bytes, now: int) -> None:
+        known = self._of(host)
+        slot = self.world.storage.decode(host.host_id, block)
+        if not block.isascii() or len(block) != whiteboard.SLOT_BYTES:
+            self.broken("S8", host, "its slot is not 4096 bytes of ASCII")
+        if not isinstance(slot, whiteboard.HostSlot):
+            self.broken("S8", host, f"its slot does not parse: {slot}")
+            return
+        if known.boot != host.boots:
+            known.timestamp, known.boot = None, host.boots
+        if known.timestamp is not None and slot.timestamp <= known.timestamp:
+            self.broken("S8", host, f"token 2 goes from {known.timestamp} to {slot.timestamp}")
+        known.timestamp, known.written_ms = slot.timestamp, now
+        if slot.claims_vm:
+            record, decision = host.vdsm.record, known.decision
+            here = record is not None and record.status is not VmStatus.DOWN
+            at = decision.scene.snap.vm.at if decision is not None else None
+            seen_ms = host.clock() - at if at is not None else None
+            if not here and (seen_ms is None or seen_ms > 30_000):
+                self.broken("S9", host, "says up although VDSM has not said so for 30 s")
+
+    # after every step
+
+    def twice_running(self) -> None:
+        """At quiescence: no two hosts of ours are in RUNNING for long."""
+        running = [
+            known.decision
+            for known in self._hosts.values()
+            if known.decision is not None and known.decision.phase is Phase.RUNNING
+        ]
+        if len(running) > 1:
+            ids = [decided.scene.snap.host_id for decided in running]
+            self.broken("S3", None, f"hosts {ids} are all RUNNING at quiescence")
+
+    def decisions(self) -> Mapping[int, Decision]:
+        return {number: known.decision for number, known in self._hosts.items() if known.decision is not None}
+
+    def slot_age_s(self, host: "SimHost") -> float:
+        return (self.world.loop.now_ms() - self._of(host).written_ms) / 1000

@@ -1,0 +1,330 @@
+"""One simulated host: power, its way to the storage, sanlock, VDSM, network, and the agent that runs on it."""
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ovirt_he_agent.core import model
+from ovirt_he_agent.core.model import ExitReason, VmReport, VmStatus
+from ovirt_he_agent.sim.cluster.ours import OurAgent
+from ovirt_he_agent.sim.cluster.qemu import Qemu
+from ovirt_he_agent.sim.cluster.sanlock import Sanlock
+from ovirt_he_agent.sim.cluster.storage import Way
+from ovirt_he_agent.sim.cluster.theirs import Neighbour
+from ovirt_he_agent.sim.cluster.vdsm import SimVdsm
+
+if TYPE_CHECKING:
+    from ovirt_he_agent.sim.cluster.world import World
+
+RESTART_S = 2.0
+"""systemd's RestartSec of the agent's unit."""
+DOMAIN_CHECK_MS = 10_000
+VDSM_EPOCH = (1 << 31) - 1
+"""VDSM's event clock begins there at each boot (vdsm: lib/vdsm/virt/vm.py)."""
+
+
+class SimHost:
+    """Switched off at first; ``boot`` it."""
+
+    def __init__(self, world: "World", host_id: int, *, upstream: bool) -> None:
+        self.world = world
+        self.host_id = host_id
+        self.name = f"host{host_id}"
+        self.upstream = upstream
+        self.powered = False
+        self.boots = 0
+        self.booted_ms = 0
+        self.uptime_ms = 0
+        """What the monotonic clock showed when the services of this boot started."""
+        self.way = Way()
+        self.network_up = True
+        self.dns_up = True
+        self.bridge_up = True
+        self.cpu_load = 0.1
+        self.memory_free_mib = 64_000
+        self.local = False
+        self.local_manual = False
+        self.state_file: bytes | None = None
+        self.crash_at: str | None = None
+        """The agent is killed when it comes to this point of a command."""
+        self.agent_wanted = False
+        self.random = random.Random(world.seed * 1000 + host_id)
+        self.sanlock = self._new_sanlock()
+        self.vdsm = SimVdsm(self, world.volume_id, world.launch_s)
+        self.vdsm.up = False
+        self.agent: OurAgent | None = None
+        self.neighbour = Neighbour(self) if upstream else None
+        self._boot = 0
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def say(self, text: str) -> None:
+        self.world.say(text, self)
+
+    def _new_sanlock(self) -> Sanlock:
+        world = self.world
+        return Sanlock(
+            self.name,
+            world.lease_volume,
+            world.loop,
+            self.way,
+            lockspace_lost=self._lockspace_lost,
+            reset=self._watchdog,
+            watchdog_fire_s=world.watchdog_s,
+            jitter_ms=(lambda: self.random.randrange(world.jitter_ms)) if world.jitter_ms else (lambda: 0),
+        )
+
+    def clock(self) -> model.MonotonicMs:
+        return model.MonotonicMs(self.uptime_ms + self.world.loop.now_ms() - self.booted_ms)
+
+    def vdsm_clock(self) -> int:
+        """Grows with every reading, so that two reports are never of the same age."""
+        self._ticks = max(getattr(self, "_ticks", 0) + 1, VDSM_EPOCH + self.clock())
+        return self._ticks
+
+    @property
+    def boot_id(self) -> str:
+        return f"{self.name}-boot-{self.boots}"
+
+    # power
+
+    def boot(self, *, with_agent: bool = True) -> None:
+        """Its services start now."""
+        if self.powered:
+            return
+        self.powered = True
+        self.boots += 1
+        self._boot += 1
+        boot = self._boot
+        self.booted_ms = self.world.loop.now_ms()
+        self.uptime_ms = 60_000 + self.host_id * 7_919 + self.boots * 1_003
+        self.way.up, self.way.hangs, self.way.read_only = True, False, False
+        self.network_up = self.bridge_up = self.dns_up = True
+        self.sanlock = self._new_sanlock()
+        self.vdsm.up, self.vdsm.recovering = True, False
+        self.vdsm.record, self.vdsm.qemu = None, None
+        self.say("boots")
+        self._check_domain(boot)
+        if with_agent:
+            self.start_agent()
+
+    def power_off(self, why: str = "loses power") -> None:
+        if not self.powered:
+            return
+        self.say(why)
+        if self.agent is not None:
+            self.agent.tear(self.random.randrange(9))
+        self.powered = False
+        self.kill_agent(restart=False)
+        self.sanlock.stop_host()
+        qemus = [qemu for qemu in self.world.qemus if qemu.host_id == self.host_id]
+        self.vdsm.forget()
+        for qemu in qemus:
+            self.world.end(qemu)
+
+    def shut_down(self) -> None:
+        """As an administrator does: guests first, services next, then it is off."""
+        if not self.powered:
+            return
+        self.say("shuts down")
+        vdsm, qemu = self.vdsm, self.vdsm.qemu
+        if qemu is not None:
+            vdsm.ended(qemu, ExitReason.HOST_SHUTDOWN, 0, "Host shutdown")
+        loop = self.world.loop
+        boot = self._boot
+
+        def stop() -> None:
+            if self._boot == boot:
+                self.stop_agent()
+
+        def leave() -> None:
+            if self._boot == boot and self.powered and vdsm.up:
+                vdsm.monitors_domain = False
+                self.sanlock.rem_lockspace(self.world.domain_id)
+                self.sanlock.rem_lockspace("hosted-engine")
+
+        def off() -> None:
+            if self._boot == boot:
+                self.power_off("is off")
+
+        now = loop.now_ms()
+        loop.at(now + 3_000, stop)
+        loop.at(now + 6_000, leave)
+        loop.at(now + 12_000, off)
+
+    def _watchdog(self) -> None:
+        self.power_off("is reset by its watchdog")
+        self.world.loop.at(self.world.loop.now_ms() + int(self.world.reboot_s * 1000), self.boot)
+
+    def _check_domain(self, boot: int) -> None:
+        if self._boot != boot or not self.powered:
+            return
+        self.vdsm.see_to_domain()
+        self.world.loop.at(self.world.loop.now_ms() + DOMAIN_CHECK_MS, lambda: self._check_domain(boot))
+
+    def _lockspace_lost(self, name: str, pids: tuple[int, ...]) -> None:
+        if name == self.world.domain_id:
+            self.say("sanlock has lost the storage domain's lockspace")
+        for qemu in [q for q in self.world.qemus if q.pid in pids]:
+            self.vdsm.ended(qemu, ExitReason.LOST_QEMU, 1, "Lost connection with qemu process")
+
+    # sanlock, storage, VDSM
+
+    def kill_sanlock(self) -> None:
+        """SIGKILL; the VM goes on as an orphan until the watchdog fires."""
+        self.say("its sanlock is killed")
+        for qemu in self.world.qemus:
+            if qemu.host_id == self.host_id and qemu.has_lease:
+                qemu.orphan = True
+        self.sanlock.kill()
+
+    def restart_sanlock(self) -> None:
+        self.sanlock.start()
+        self.vdsm.see_to_domain()
+
+    def cut_storage(self, *, hang: bool = False) -> None:
+        self.say("loses the storage" if not hang else "its storage hangs")
+        self.way.up, self.way.hangs = hang, hang
+        qemu = self.vdsm.qemu
+        if qemu is not None:
+            self.world.loop.at(self.world.loop.now_ms() + 3_000, lambda: self._pause(qemu))
+
+    def _pause(self, qemu: Qemu) -> None:
+        if self.way.works() or not qemu.alive or self.vdsm.qemu is not qemu:
+            return
+        qemu.paused = True
+        self.sanlock.release(qemu.pid)
+        self.vdsm.status(VmStatus.PAUSED)
+
+    def heal_storage(self) -> None:
+        if self.way.works():
+            return
+        self.say("has its storage back")
+        self.way.up, self.way.hangs = True, False
+        self.way.healed.set()
+        qemu = self.vdsm.qemu
+        if qemu is not None and qemu.paused:
+            self._resume(qemu)
+
+    def _resume(self, qemu: Qemu) -> None:
+        """VDSM resumes what an I/O error paused, if it gets the lease again."""
+
+        def resumed(ok: bool) -> None:
+            if ok and qemu.alive and self.vdsm.qemu is qemu:
+                qemu.paused = False
+                self.world.checks.runs(qemu)
+                self.vdsm.status(VmStatus.UP)
+            elif ok:
+                self.sanlock.release(qemu.pid)
+
+        self.sanlock.acquire(self.world.domain_id, qemu.volume_id, qemu.pid, resumed)
+
+    def stop_vdsm(self) -> None:
+        self.say("its VDSM is gone")
+        self.vdsm.up = False
+
+    def start_vdsm(self, recovery_s: float = 5.0) -> None:
+        self.say("its VDSM starts")
+        self.vdsm.restart(recovery_s)
+
+    def vdsm_is_back(self) -> None:
+        self.vdsm.gap()
+
+    def vm_event(self, report: VmReport) -> None:
+        if self.neighbour is not None:
+            self.neighbour.vm_event(report)
+
+    # the agent
+
+    def start_agent(self) -> None:
+        self.agent_wanted = True
+        if not self.powered:
+            return
+        if self.neighbour is not None:
+            self.neighbour.start()
+        elif self.agent is None or not self.agent.alive:
+            self.vdsm.new_session()
+            self.agent = OurAgent(self)
+            self.agent.start()
+
+    def stop_agent(self) -> None:
+        """systemctl stop."""
+        self.agent_wanted = False
+        if self.neighbour is not None:
+            self.neighbour.stop()
+        elif self.agent is not None:
+            self.agent.stop()
+
+    def kill_agent(self, *, restart: bool = True) -> None:
+        """SIGKILL; systemd starts it again unless ``restart`` is false."""
+        if not restart:
+            self.agent_wanted = False
+        if self.neighbour is not None:
+            self.neighbour.kill()
+            return
+        if self.agent is None:
+            return
+        self.agent.kill()
+        self.agent = None
+        if restart:
+            self._later(RESTART_S, self._start_again)
+
+    def restart_agent(self) -> None:
+        """systemctl restart."""
+        self.stop_agent()
+        self.agent_wanted = True
+        self._later(1.5, self._start_again)
+
+    def _start_again(self) -> None:
+        if self.agent_wanted and self.powered:
+            self.start_agent()
+
+    def change_kind(self, *, upstream: bool) -> None:
+        """Upgrade or downgrade: the one agent is stopped, the other one started."""
+        self.stop_agent()
+
+        def start() -> None:
+            self.agent = None
+            self.upstream = upstream
+            self.neighbour = Neighbour(self) if upstream else None
+            if self.powered:
+                self.start_agent()
+
+        self._later(20.0 if not upstream else 3.0, start)
+
+    def _later(self, seconds: float, act: Callable[[], Any]) -> None:
+        boot = self._boot
+
+        def now() -> None:
+            if self._boot == boot:
+                act()
+
+        self.world.loop.at(self.world.loop.now_ms() + int(seconds * 1000), now)
+
+    def crash_point(self, name: str) -> None:
+        """Raises in the agent that is killed here."""
+        if self.crash_at == name and self.agent is not None:
+            self.crash_at = None
+            self.say(f"its agent is killed {name}")
+            agent = self.agent
+            self.kill_agent()
+            agent.check()
+
+    @property
+    def local_maintenance(self) -> bool:
+        return self.local or self.local_manual
+
+    def set_local(self, on: bool) -> None:
+        """hosted-engine --set-maintenance, or VDSM."""
+        self.say(f"local maintenance {'on' if on else 'off'}")
+        self.local = on
+        if not on:
+            self.local_manual = False
+
+    def set_global(self, on: bool) -> None:
+        """As an operator does on this host."""
+        if self.neighbour is not None:
+            self.neighbour.set_global(on)
+        elif self.agent is not None:
+            self.agent.ask(lambda requests: requests.set_global_maintenance(on), f"global {on}")
