@@ -61,7 +61,7 @@ class Checks:
         self.world.say(f"!! {violation}", host)
 
     def _of(self, host: "SimHost") -> _OfHost:
-        return self._hosts.setdefault(host.host_id, _OfHost())
+        return self._hosts.setdefault(host.number, _OfHost())
 
     # commands
 
@@ -141,8 +141,10 @@ class Checks:
                 self.broken("S1", host, f"start on volume {ref.volume_id}, which is no leaf")
         owner = host.sanlock.raw_owner(world.domain_id, world.volume_id)
         if owner is not None and owner[0] != host.host_id:
-            there = world.hosts.get(owner[0])
-            holder = next((q for q in world.qemus if q.host_id == owner[0] and q.has_lease), None)
+            there = next((h for h in world.hosts.values() if h.host_id == owner[0]), None)
+            holder = next(
+                (q for q in world.qemus if there and q.number == there.number and q.has_lease), None
+            )
             hosts = {h.host_id: h for h in host.sanlock.hosts(world.domain_id) or ()}
             seen = hosts.get(owner[0])
             if seen is not None and seen.flag is model.HostFlag.LIVE and seen.generation == owner[1]:
@@ -188,8 +190,8 @@ class Checks:
         others = [other for other in self.world.qemus if other is not qemu and other.runs]
         if not others:
             return
-        host = self.world.hosts[qemu.host_id]
-        text = f"two VMs run: here and on {', '.join(f'host{other.host_id}' for other in others)}"
+        host = self.world.hosts[qemu.number]
+        text = f"two VMs run: here and on {', '.join(f'host{other.number}' for other in others)}"
         if qemu.started_by == "ours":
             self.broken("S3", host, text)
         else:
@@ -197,7 +199,7 @@ class Checks:
 
     # slots
 
-    def slot_written(self, host_id: int | None, number: int, block: bytes) -> None:
+    def slot_written(self, writer: int | None, number: int, block: bytes) -> None:
         now = self.world.loop.now_ms()
         if number == 0:
             on = block.rstrip(b"\0") in (b"maintenance=1", b"maintenance=True")
@@ -206,7 +208,7 @@ class Checks:
             elif not on:
                 self.global_on_ms = None
             return
-        host = self.world.hosts.get(host_id) if host_id is not None else None
+        host = self.world.hosts.get(writer) if writer is not None else None
         if host is None or host.upstream:
             return
         if number != host.host_id:

@@ -1,4 +1,4 @@
-"""One simulated host: power, its way to the storage, sanlock, VDSM, network, and the agent that runs on it."""
+"""One simulated host: power, the way to the storage, sanlock, VDSM, network, and the agent that runs on it."""
 
 import random
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ovirt_he_agent.sim.cluster.qemu import Qemu
 from ovirt_he_agent.sim.cluster.sanlock import Sanlock
 from ovirt_he_agent.sim.cluster.storage import Way
 from ovirt_he_agent.sim.cluster.theirs import Neighbour
-from ovirt_he_agent.sim.cluster.vdsm import SimVdsm
+from ovirt_he_agent.sim.cluster.vdsm import Faults, SimVdsm
 
 if TYPE_CHECKING:
     from ovirt_he_agent.sim.cluster.world import World
@@ -26,10 +26,11 @@ VDSM_EPOCH = (1 << 31) - 1
 class SimHost:
     """Switched off at first; ``boot`` it."""
 
-    def __init__(self, world: "World", host_id: int, *, upstream: bool) -> None:
+    def __init__(self, world: "World", number: int, host_id: int, *, upstream: bool) -> None:
         self.world = world
+        self.number = number
         self.host_id = host_id
-        self.name = f"host{host_id}"
+        self.name = f"host{number}"
         self.upstream = upstream
         self.powered = False
         self.boots = 0
@@ -48,7 +49,9 @@ class SimHost:
         self.crash_at: str | None = None
         """The agent is killed when it comes to this point of a command."""
         self.agent_wanted = False
-        self.random = random.Random(world.seed * 1000 + host_id)
+        self.agent_since_ms = 0
+        self.lease_lost_ms = 0
+        self.random = random.Random(world.seed * 1000 + number)
         self.sanlock = self._new_sanlock()
         self.vdsm = SimVdsm(self, world.volume_id, world.launch_s)
         self.vdsm.up = False
@@ -98,7 +101,7 @@ class SimHost:
         self._boot += 1
         boot = self._boot
         self.booted_ms = self.world.loop.now_ms()
-        self.uptime_ms = 60_000 + self.host_id * 7_919 + self.boots * 1_003
+        self.uptime_ms = 60_000 + self.number * 7_919 + self.boots * 1_003
         self.way.up, self.way.hangs, self.way.read_only = True, False, False
         self.network_up = self.bridge_up = self.dns_up = True
         self.sanlock = self._new_sanlock()
@@ -118,7 +121,7 @@ class SimHost:
         self.powered = False
         self.kill_agent(restart=False)
         self.sanlock.stop_host()
-        qemus = [qemu for qemu in self.world.qemus if qemu.host_id == self.host_id]
+        qemus = [qemu for qemu in self.world.qemus if qemu.number == self.number]
         self.vdsm.forget()
         for qemu in qemus:
             self.world.end(qemu)
@@ -175,7 +178,7 @@ class SimHost:
         """SIGKILL; the VM goes on as an orphan until the watchdog fires."""
         self.say("its sanlock is killed")
         for qemu in self.world.qemus:
-            if qemu.host_id == self.host_id and qemu.has_lease:
+            if qemu.number == self.number and qemu.has_lease:
                 qemu.orphan = True
         self.sanlock.kill()
 
@@ -202,12 +205,13 @@ class SimHost:
             return
         self.say("has its storage back")
         self.way.up, self.way.hangs = True, False
+        self.way.healed_ms = self.world.loop.now_ms()
         self.way.healed.set()
         qemu = self.vdsm.qemu
         if qemu is not None and qemu.paused:
-            self._resume(qemu)
+            self.resume_vm(qemu)
 
-    def _resume(self, qemu: Qemu) -> None:
+    def resume_vm(self, qemu: Qemu) -> None:
         """VDSM resumes what an I/O error paused, if it gets the lease again."""
 
         def resumed(ok: bool) -> None:
@@ -219,6 +223,39 @@ class SimHost:
                 self.sanlock.release(qemu.pid)
 
         self.sanlock.acquire(self.world.domain_id, qemu.volume_id, qemu.pid, resumed)
+
+    def running_for_s(self) -> float:
+        """How long its agent's process has lived."""
+        return (self.world.loop.now_ms() - self.agent_since_ms) / 1000
+
+    def writes_well_for_s(self, seconds: float) -> bool:
+        """Its storage works, and its host id has been held, for so long."""
+        if not self.way.works() or self.way.read_only or self.way.latency_s or not self.sanlock.running:
+            return False
+        if self.sanlock.membership("hosted-engine", self.host_id) is not model.Membership.HELD:
+            self.lease_lost_ms = self.world.loop.now_ms()
+            return False
+        return self.world.loop.now_ms() - max(self.way.healed_ms, self.lease_lost_ms) > seconds * 1000
+
+    def mend(self) -> None:
+        """All that a story may have broken on it; it is on and its agent runs."""
+        self.cpu_load, self.memory_free_mib = 0.1, 64_000
+        self.local = self.local_manual = False
+        self.crash_at = None
+        if not self.powered:
+            self.boot()
+            return
+        self.network_up = self.bridge_up = self.dns_up = True
+        self.vdsm.faults = Faults()
+        self.way.read_only, self.way.latency_s = False, 0.0
+        self.heal_storage()
+        if not self.sanlock.running:
+            self.restart_sanlock()
+        if not self.vdsm.up:
+            self.start_vdsm()
+        if self.agent is not None and self.agent.owner.frozen:
+            self.world.loop.thaw(self.agent.owner)
+        self.start_agent()
 
     def stop_vdsm(self) -> None:
         self.say("its VDSM is gone")
@@ -245,6 +282,7 @@ class SimHost:
             self.neighbour.start()
         elif self.agent is None or not self.agent.alive:
             self.vdsm.new_session()
+            self.agent_since_ms = self.world.loop.now_ms()
             self.agent = OurAgent(self)
             self.agent.start()
 

@@ -1,4 +1,4 @@
-"""This agent as a process of a simulated host: the real ``Agent``, with the simulated world behind its ports."""
+"""This agent as a process of a simulated host: the real ``Agent``, and the simulated world behind its ports."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -58,7 +58,7 @@ class OurAgent:
         self.alive = True
         self.owner = Owner()
         self._whiteboard = SimWhiteboard(
-            self._world.storage, host.way, host.host_id, clock=host.clock, timeout_s=10.0
+            self._world.storage, host.way, host.number, clock=host.clock, timeout_s=10.0
         )
         ports = Ports(
             vdsm=host.vdsm,

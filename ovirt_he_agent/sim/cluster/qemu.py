@@ -23,7 +23,8 @@ _pids = itertools.count(1000)
 class Qemu:
     """One process with the VM's disk open."""
 
-    host_id: int
+    number: int
+    """Of its host."""
     volume_id: str
     has_lease: bool
     started_ms: int

@@ -1,4 +1,4 @@
-"""The shared storage of a simulated cluster: whiteboard, volumes of the VM's disk, and each host's way to them.
+"""The shared storage of a simulated cluster: whiteboard, the VM's volumes, and each host's way to them.
 
 A write is on the disk a moment after it was asked for; a host that dies in that moment
 leaves the first sectors of it, for only 512 bytes are atomic.
@@ -35,14 +35,14 @@ class SharedStorage:
         """Every host decodes the same bytes."""
         self.leaves: dict[str, bool] = {}
         """Volumes of the VM's disk; False: another one builds on it."""
-        self.written: Callable[[int | None, int, bytes], None] = lambda host_id, number, block: None
-        """Told of every write: by which host (None: by the story), which slot, what."""
+        self.written: Callable[[int | None, int, bytes], None] = lambda writer, number, block: None
+        """Told of every write: by the host of which number (None: by the story), which slot, what."""
 
-    def write(self, host_id: int | None, number: int, block: bytes) -> None:
+    def write(self, writer: int | None, number: int, block: bytes) -> None:
         self.slots[number] = block
-        self.written(host_id, number, block)
+        self.written(writer, number, block)
 
-    def write_torn(self, host_id: int | None, number: int, block: bytes, sectors: int) -> None:
+    def write_torn(self, number: int, block: bytes, sectors: int) -> None:
         old = self.slots.get(number, EMPTY)
         torn = block[: sectors * SECTOR] + old[sectors * SECTOR :]
         self.slots[number] = torn
@@ -58,6 +58,7 @@ class Way:
     read_only: bool = False
     latency_s: float = 0.0
     write_s: float = 0.002
+    healed_ms: int = 0
     healed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def works(self) -> bool:
@@ -81,7 +82,7 @@ class SimWhiteboard(volumes.Whiteboard):
         self,
         storage: SharedStorage,
         way: Way,
-        host_id: int,
+        writer: int,
         *,
         clock: Callable[[], model.MonotonicMs],
         timeout_s: float,
@@ -89,14 +90,14 @@ class SimWhiteboard(volumes.Whiteboard):
         super().__init__(clock=clock, timeout_s=timeout_s, decode=storage.decode)
         self._storage = storage
         self._way = way
-        self._host_id = host_id
+        self._writer = writer
         self._limit_s = timeout_s
         self._in_flight: tuple[int, bytes] | None = None
 
     def tear(self, sectors: int) -> None:
         """The host dies: of a write that is under way so many sectors come to the disk."""
         if self._in_flight is not None:
-            self._storage.write_torn(self._host_id, *self._in_flight, sectors)
+            self._storage.write_torn(*self._in_flight, sectors)
 
     async def _blocks(self, worker: Worker, path: Path, numbers: Iterable[int]) -> dict[int, bytes]:
         await self._io(path, volumes.VolumeUnreadable)
@@ -116,7 +117,7 @@ class SimWhiteboard(volumes.Whiteboard):
             self._in_flight = None
         if not way.works():
             raise volumes.VolumeUnwritable(path, 5, "Input/output error")
-        self._storage.write(self._host_id, number, block)
+        self._storage.write(self._writer, number, block)
 
     async def _io(self, path: Path, failed: type[volumes.VolumeFailed]) -> None:
         try:

@@ -110,7 +110,7 @@ class Neighbour:
     def write_slot(self, number: int, block: bytes) -> None:
         if not self._host.way.works() or self._host.way.read_only:
             raise StorageAway
-        self._world.storage.write(self.host_id, number, block)
+        self._world.storage.write(self._host.number, number, block)
 
     def ha_lease(self) -> model.Membership:
         return self._host.sanlock.membership(HA_LOCKSPACE, self.host_id)

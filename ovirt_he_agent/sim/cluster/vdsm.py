@@ -169,7 +169,7 @@ class SimVdsm:
             )
             return
         qemu = Qemu(
-            host_id=self._host.host_id,
+            number=self._host.number,
             volume_id=volume_id,
             has_lease=with_lease,
             started_ms=self._world.loop.now_ms(),

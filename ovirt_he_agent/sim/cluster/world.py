@@ -5,7 +5,7 @@ seed and a story give the same history every time.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ovirt_he_agent.core import own_slot, snapshot
@@ -44,6 +44,8 @@ class Setup:
     memory_mib: int = 16_384
     jitter_ms: int = 0
     policy: Policy = field(default_factory=Policy)
+    ids: Mapping[int, int] = field(default_factory=dict)
+    """Host ids that are not the host's number: a mistake in a hosted-engine.conf."""
     records: bool = True
     """Keep the log."""
 
@@ -65,7 +67,7 @@ class World:
         self.setup = setup
         self.seed = setup.seed
         self.random = random.Random(setup.seed)
-        self.loop = VirtualLoop()
+        self.loop = VirtualLoop()  # type: ignore[abstract]  # of sockets and threads it has nothing
         self.storage = SharedStorage()
         self.storage.leaves[VOLUME_ID] = True
         self.lease_volume = LeaseVolume()
@@ -88,12 +90,13 @@ class World:
         self.starts: list[tuple[int, Qemu]] = []
         self.good_since_ms: int | None = None
         self.good_ms = 0
-        self.heard: list[Callable[[str], None]] = []
+        self.first_good: Callable[[], None] = lambda: None
+        """Called whenever the engine becomes good."""
         self.checks = Checks(self)
         self.storage.written = self.checks.slot_written
         first_upstream = setup.hosts - setup.upstream + 1
         self.hosts = {
-            number: SimHost(self, number, upstream=number >= first_upstream)
+            number: SimHost(self, number, setup.ids.get(number, number), upstream=number >= first_upstream)
             for number in range(1, setup.hosts + 1)
         }
 
@@ -137,7 +140,7 @@ class World:
         return Startable(facts, f"{volume_id} {'lease' if with_lease else 'none'}")
 
     def definition_of(self, host: SimHost) -> Startable | None:
-        return self.definitions_of.get(host.host_id, self.definition)
+        return self.definitions_of.get(host.number, self.definition)
 
     @property
     def running(self) -> Qemu | None:
@@ -146,7 +149,7 @@ class World:
 
     def begin(self, qemu: Qemu) -> None:
         """A qemu process opens the disk."""
-        self.say(f"VM starts ({qemu.started_by})", self.hosts[qemu.host_id])
+        self.say(f"VM starts ({qemu.started_by})", self.hosts[qemu.number])
         self.qemus.append(qemu)
         self.starts.append((self.loop.now_ms(), qemu))
         self.checks.runs(qemu)
@@ -162,7 +165,7 @@ class World:
             return
         qemu.alive = False
         self.qemus.remove(qemu)
-        host = self.hosts[qemu.host_id]
+        host = self.hosts[qemu.number]
         self.say("VM ends", host)
         if not qemu.orphan:
             host.sanlock.release(qemu.pid)
@@ -171,7 +174,7 @@ class World:
     def guest(self, qemu: Qemu, guest: Guest) -> None:
         """What the guest does changes."""
         qemu.guest = guest
-        self.say(f"engine: {guest.value}", self.hosts[qemu.host_id])
+        self.say(f"engine: {guest.value}", self.hosts[qemu.number])
         self._count()
 
     def _count(self) -> None:
@@ -179,6 +182,7 @@ class World:
         now = self.loop.now_ms()
         if good and self.good_since_ms is None:
             self.good_since_ms = now
+            self.first_good()
         elif not good and self.good_since_ms is not None:
             self.good_ms += now - self.good_since_ms
             self.good_since_ms = None
@@ -190,8 +194,8 @@ class World:
         qemu = self.running
         if qemu is None:
             return ProbeOutcome.NO_ANSWER, 0.0
-        if qemu.host_id != host.host_id:
-            there = self.hosts[qemu.host_id]
+        if qemu.number != host.number:
+            there = self.hosts[qemu.number]
             if not (host.network_up and there.network_up and self.switch_up):
                 return ProbeOutcome.NO_ANSWER, 20.0
         match qemu.guest:
@@ -211,23 +215,23 @@ class World:
 
     def crash_vm(self) -> None:
         if (qemu := self.running) is not None:
-            self.say("the VM crashes", self.hosts[qemu.host_id])
-            self.hosts[qemu.host_id].vdsm.ended(
+            self.say("the VM crashes", self.hosts[qemu.number])
+            self.hosts[qemu.number].vdsm.ended(
                 qemu, ExitReason.LOST_QEMU, 1, "Lost connection with qemu process"
             )
 
     def reboot_guest(self) -> None:
         if (qemu := self.running) is not None:
-            vdsm = self.hosts[qemu.host_id].vdsm
-            self.say("the guest reboots", self.hosts[qemu.host_id])
+            vdsm = self.hosts[qemu.number].vdsm
+            self.say("the guest reboots", self.hosts[qemu.number])
             vdsm.status(VmStatus.REBOOT_IN_PROGRESS)
             ms = self.loop.now_ms() + 4_000
             self.loop.at(ms, lambda: vdsm.ended(qemu, ExitReason.DESTROYED_ON_REBOOT, 0, "reboot"))
 
     def shut_guest_down(self) -> None:
         if (qemu := self.running) is not None:
-            self.say("somebody shuts the guest down", self.hosts[qemu.host_id])
-            vdsm = self.hosts[qemu.host_id].vdsm
+            self.say("somebody shuts the guest down", self.hosts[qemu.number])
+            vdsm = self.hosts[qemu.number].vdsm
             self.loop.at(
                 self.loop.now_ms() + 5_000,
                 lambda: vdsm.ended(qemu, ExitReason.USER_SHUTDOWN, 0, "User shut down from within the guest"),
@@ -236,9 +240,9 @@ class World:
     def migrate(self, target: int, *, takes_s: float = 20.0, fails: bool = False) -> None:
         """The engine migrates its own VM."""
         qemu = self.running
-        if qemu is None or qemu.host_id == target or target not in self.hosts:
+        if qemu is None or qemu.number == target or target not in self.hosts:
             return
-        source, there = self.hosts[qemu.host_id], self.hosts[target]
+        source, there = self.hosts[qemu.number], self.hosts[target]
         if not (there.powered and there.vdsm.up and there.vdsm.record is None and source.vdsm.qemu is qemu):
             return
         self.say(f"the engine migrates the VM to {there.name}", source)
@@ -258,7 +262,7 @@ class World:
                 source.vdsm.status(VmStatus.UP)
             return
         new = Qemu(
-            host_id=there.host_id,
+            number=there.number,
             volume_id=qemu.volume_id,
             has_lease=qemu.has_lease,
             started_ms=qemu.started_ms,

@@ -1,0 +1,214 @@
+"""Plays a story: deeds at their times, what must be so, and the invariants after every step.
+
+At the end of a random story everything is mended, and then the cluster must come to rest:
+one VM, its engine good, every host in standby or running, every slot young.
+"""
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ovirt_he_agent.core.state import Phase
+from ovirt_he_agent.sim.cluster import deeds
+from ovirt_he_agent.sim.cluster.checks import Violation
+from ovirt_he_agent.sim.cluster.story import Step, Story
+from ovirt_he_agent.sim.cluster.world import Line, World
+
+SLOT_AGE_S = 12.0
+PATROL_S = 15.0
+"""Between two looks at what must hold all the time."""
+REST_S = 120.0
+"""Of quiet after the VM's engine is good, before the cluster has to be at rest."""
+
+
+@dataclass
+class Outcome:
+    story: Story
+    violations: list[Violation]
+    lines: list[Line]
+    starts: list[tuple[float, int, str]]
+    """(seconds, host, by whom) of every start of the VM."""
+    outage_s: float
+    """Without a good engine, from the first time that it was good."""
+    ends_s: float
+    log: str = field(default="", repr=False)
+
+    @property
+    def ok(self) -> bool:
+        return not self.violations
+
+
+def play(story: Story, *, records: bool = True, rest: bool = False) -> Outcome:
+    """``rest``: after the story everything is mended, and the cluster must come to rest."""
+    world = World(replace(story.setup, records=records))
+    player = _Player(world, story)
+    try:
+        player.run()
+        if rest:
+            player.come_to_rest()
+    finally:
+        world.close()
+    first_good = player.first_good_s
+    return Outcome(
+        story=story,
+        violations=world.checks.violations,
+        lines=world.lines,
+        starts=[(ms / 1000, qemu.number, qemu.started_by) for ms, qemu in world.starts],
+        outage_s=world.outage_s(first_good) if first_good is not None else world.now_s(),
+        ends_s=world.now_s(),
+    )
+
+
+class _Player:
+    def __init__(self, world: World, story: Story) -> None:
+        self._world = world
+        self._story = story
+        self.first_good_s: float | None = None
+        self._at_the_end: list[Callable[[], None]] = []
+
+    def run(self) -> None:
+        world = self._world
+        world.first_good = self._note_good
+        for host in world.hosts.values():
+            if host.number not in self._story.off:
+                host.boot()
+        for step in self._story.steps:
+            world.at(step.at_s, lambda step=step: self._do(step))  # type: ignore[misc]
+        world.at(60.0, self._patrol)
+        world.loop.run_until_ms(int(self._story.until_s * 1000))
+        for check in self._at_the_end:
+            check()
+
+    def _note_good(self) -> None:
+        if self.first_good_s is None:
+            self.first_good_s = self._world.now_s()
+
+    def _do(self, step: Step) -> None:
+        if step.words[0] == "must":
+            self._must(step)
+        else:
+            deeds.do(self._world, step.words)
+
+    # what must be so
+
+    def _must(self, step: Step) -> None:
+        world, words = self._world, step.words[1:]
+        match words:
+            case ["run", "on", number]:
+                self._assert(any(q.runs and q.number == int(number) for q in world.qemus), step)
+            case ["run"]:
+                self._assert(world.running is not None, step)
+            case ["not", "run"]:
+                self._assert(world.running is None, step)
+            case ["good"]:
+                self._assert(world.good_since_ms is not None, step)
+            case ["start", "within", seconds, *where]:
+                number = int(where[1]) if where else None
+                self._within(step, float(seconds), number)
+            case ["no", "start", seconds]:
+                self._never(step, float(seconds))
+            case ["no", "stop", seconds]:
+                self._lives(step, float(seconds))
+            case ["phase", number, phase]:
+                agent = world.checks.decisions().get(int(number))
+                self._assert(agent is not None and agent.phase is Phase(phase), step)
+            case _:
+                raise deeds.BadDeed(
+                    str(step), "must [not] run [on N], good, start within S [on N], no start S"
+                )
+
+    def _assert(self, holds: bool, step: Step) -> None:
+        if not holds:
+            self._world.checks.broken("must", None, " ".join(step.words))
+
+    def _within(self, step: Step, seconds: float, number: int | None) -> None:
+        world = self._world
+        before = len(world.starts)
+
+        def check() -> None:
+            new = world.starts[before:]
+            self._assert(any(number in (None, qemu.number) for _, qemu in new), step)
+
+        world.at(step.at_s + seconds, check)
+
+    def _never(self, step: Step, seconds: float) -> None:
+        world, before = self._world, len(self._world.starts)
+        world.at(step.at_s + seconds, lambda: self._assert(len(world.starts) == before, step))
+
+    def _lives(self, step: Step, seconds: float) -> None:
+        world, qemu = self._world, self._world.running
+        world.at(step.at_s + seconds, lambda: self._assert(qemu is not None and qemu.alive, step))
+
+    # what must hold all the time
+
+    def _patrol(self) -> None:
+        world = self._world
+        world.at(world.now_s() + PATROL_S, self._patrol)
+        for host in world.hosts.values():
+            agent = host.agent
+            if host.upstream or agent is None or not agent.alive or agent.owner.frozen:
+                continue
+            if host.running_for_s() < 60 or not host.writes_well_for_s(PATROL_S + SLOT_AGE_S):
+                continue
+            decision = world.checks.decisions().get(host.number)
+            if decision is None or decision.published is None:
+                continue
+            if (age_s := world.checks.slot_age_s(host)) > SLOT_AGE_S:
+                world.checks.broken("L8", host, f"its slot is {age_s:.0f} s old although the storage works")
+
+    def come_to_rest(self) -> None:
+        world = self._world
+        deeds.do(world, ["heal"])
+        setup = self._story.setup
+        dead_s = 8 * setup.io_timeout_s + setup.watchdog_s
+        start_s = dead_s + 2 * setup.io_timeout_s + 120 + 12 * setup.hosts + 60
+        if setup.upstream:
+            start_s += (
+                700  # an old agent may be in its ten minutes of score 0, or wait for a lease in libvirt
+            )
+        deadline_s = world.now_s() + start_s + setup.boot_s + REST_S
+        while world.now_s() < deadline_s:
+            world.run(10)
+            if world.good_since_ms is not None and world.loop.now_ms() - world.good_since_ms > REST_S * 1000:
+                break
+        self._at_rest()
+
+    def _at_rest(self) -> None:
+        world = self._world
+        if world.running is None:
+            world.checks.broken("L1", None, "everything is mended, and the VM is not started")
+        elif world.good_since_ms is None:
+            world.checks.broken("L3", None, "everything is mended, and the engine does not become good")
+        world.checks.twice_running()
+        for number, decision in world.checks.decisions().items():
+            host = world.hosts[number]
+            if host.upstream or host.agent is None:
+                continue
+            if decision.phase not in (Phase.STANDBY, Phase.RUNNING, Phase.COOLDOWN):
+                world.checks.broken("L3", host, f"is {decision.phase.value} at rest: {decision.reason}")
+
+
+def shortest(story: Story, broken: Callable[[Story], bool]) -> Story:
+    """The story with as few steps as still break it: pieces are taken out until none can be."""
+    steps = list(story.steps)
+    size = max(1, len(steps) // 2)
+    while size:
+        at = 0
+        while at < len(steps):
+            fewer = steps[:at] + steps[at + size :]
+            if broken(replace(story, steps=tuple(fewer))):
+                steps = fewer
+            else:
+                at += size
+        size //= 2
+    return replace(story, steps=tuple(steps))
+
+
+def quick() -> None:
+    """Simulations make and drop many small objects; collecting them often costs a fifth of the time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
+def log_of(lines: Sequence[Line]) -> str:
+    return "".join(f"{line}\n" for line in lines)
