@@ -102,7 +102,8 @@ class Checks:
     def _stop_decided(self, host: "SimHost", decided: Decision) -> None:
         stop = decided.state.stop
         cause = stop.cause.value if stop is not None else "none"
-        if cause == "network lost" and not decided.scene.field.rivals:
+        begins = decided.before.stop is None
+        if begins and cause == "network lost" and not decided.scene.field.rivals:
             self.broken("S10", host, "stop for the network without a rival")
         good = decided.scene.snap.page_good_at
         lately = good is not None and decided.scene.now - good <= GOOD_MS

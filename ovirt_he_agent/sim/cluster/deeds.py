@@ -69,6 +69,7 @@ def _storage(world: World, args: Sequence[str]) -> None:
         match args[1]:
             case "on":
                 host.way.read_only, host.way.latency_s = False, 0.0
+                host.way.healed_ms = world.loop.now_ms()
                 host.heal_storage()
             case "off":
                 host.cut_storage()
@@ -145,6 +146,7 @@ def _vm(world: World, args: Sequence[str]) -> None:
                     qemu.paused = True
                     host.sanlock.release(qemu.pid)
                     host.vdsm.status(VmStatus.PAUSED)
+                    world.count()
         case "resume":
             for host in world.hosts.values():
                 if host.vdsm.qemu is not None and host.vdsm.qemu.paused:

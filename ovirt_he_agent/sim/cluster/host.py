@@ -199,6 +199,7 @@ class SimHost:
         qemu.paused = True
         self.sanlock.release(qemu.pid)
         self.vdsm.status(VmStatus.PAUSED)
+        self.world.count()
 
     def heal_storage(self) -> None:
         if self.way.works():
@@ -219,6 +220,7 @@ class SimHost:
                 qemu.paused = False
                 self.world.checks.runs(qemu)
                 self.vdsm.status(VmStatus.UP)
+                self.world.count()
             elif ok:
                 self.sanlock.release(qemu.pid)
 
@@ -247,7 +249,9 @@ class SimHost:
             return
         self.network_up = self.bridge_up = self.dns_up = True
         self.vdsm.faults = Faults()
-        self.way.read_only, self.way.latency_s = False, 0.0
+        if self.way.read_only or self.way.latency_s:
+            self.way.read_only, self.way.latency_s = False, 0.0
+            self.way.healed_ms = self.world.loop.now_ms()
         self.heal_storage()
         if not self.sanlock.running:
             self.restart_sanlock()

@@ -17,6 +17,8 @@ from ovirt_he_agent.sim.cluster.world import Line, World
 SLOT_AGE_S = 12.0
 PATROL_S = 15.0
 """Between two looks at what must hold all the time."""
+MENDED_S = 90.0
+"""A host that boots again, or has its storage back, takes so long and 2 T until it is one of the others."""
 REST_S = 120.0
 """Of quiet after the VM's engine is good, before the cluster has to be at rest."""
 
@@ -167,6 +169,7 @@ class _Player:
                 700  # an old agent may be in its ten minutes of score 0, or wait for a lease in libvirt
             )
         deadline_s = world.now_s() + start_s + setup.boot_s + REST_S
+        world.run(MENDED_S + 2 * setup.io_timeout_s)
         while world.now_s() < deadline_s:
             world.run(10)
             if world.good_since_ms is not None and world.loop.now_ms() - world.good_since_ms > REST_S * 1000:

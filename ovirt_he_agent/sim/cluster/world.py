@@ -169,15 +169,16 @@ class World:
         self.say("VM ends", host)
         if not qemu.orphan:
             host.sanlock.release(qemu.pid)
-        self._count()
+        self.count()
 
     def guest(self, qemu: Qemu, guest: Guest) -> None:
         """What the guest does changes."""
         qemu.guest = guest
         self.say(f"engine: {guest.value}", self.hosts[qemu.number])
-        self._count()
+        self.count()
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """Whether the engine is good may have changed."""
         good = any(qemu.runs and qemu.guest is Guest.GOOD for qemu in self.qemus)
         now = self.loop.now_ms()
         if good and self.good_since_ms is None:
@@ -292,7 +293,7 @@ class World:
                 source.vdsm.qemu = None
                 source.vdsm.went_away()
             self.say("the VM has arrived", there)
-            self._count()
+            self.count()
 
         there.sanlock.acquire(self.domain_id, new.volume_id, new.pid, got)
 
