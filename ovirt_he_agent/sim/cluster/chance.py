@@ -1,4 +1,4 @@
-"""Random stories: a seed gives a cluster, faults in it, and their times; the same seed gives the same story."""
+"""Random stories: a seed gives a cluster, faults in it and their times; the same seed, the same story."""
 
 import random
 from dataclasses import dataclass

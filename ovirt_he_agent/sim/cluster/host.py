@@ -1,4 +1,4 @@
-"""One simulated host: power, the way to the storage, sanlock, VDSM, network, and the agent that runs on it."""
+"""One simulated host: power, its way to the storage, sanlock, VDSM, network, and the agent on it."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""This agent as a process of a simulated host: the real ``Agent``, and the simulated world behind its ports."""
+"""This agent as a process of a simulated host: the real ``Agent``, the simulated world behind its ports."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -72,7 +72,9 @@ class Story:
 
 def parse(text: str) -> Story:
     """Raises ``BadStory`` naming line and reason."""
-    setup, steps, until_s, off = Setup(), [], None, set()
+    setup, until_s = Setup(), None
+    steps: list[Step] = []
+    off: set[int] = set()
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.partition("#")[0].strip()
         words = line.split()
