@@ -94,6 +94,8 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
     since = until = None
     if all_free and oldest is not None:
         since = memory.free_since if memory.free_since is not None else oldest
+        if oldest - (memory.free_until or oldest) > snapshot.LEASE_OWNERS_LIMIT_MS:
+            since = oldest  # nobody looked for too long: what was between is unknown
         until = oldest
 
     claimed, unprotected, migrated_at = memory.claimed, memory.unprotected, memory.migrated_at
@@ -107,8 +109,8 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         }
         found.discard(snap.host_id)
         claimed = frozenset(found)
-        # a claim that ends and comes again begins anew
-        lasting = {host_id for host_id in unprotected if host_id in found}
+        # a claim that ends and comes again begins anew, and a VM that was seen to own a lease is protected
+        lasting = {host_id for host_id in unprotected if host_id in found and host_id not in owners}
         if since is not None:
             lasting.update(
                 host_id
