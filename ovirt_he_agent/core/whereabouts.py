@@ -196,8 +196,8 @@ def locate(
     if (place := here(view)) is not None:
         assert view.report is not None
         return Verdict(place, (f"VDSM says {view.report.status_text}",))
-    if snap.command and snap.command.kind == "StartVm" and snap.command.done_at is None:
-        return Verdict(Place.HERE_PENDING, ("our own start is in flight",))
+    if (pending := _pending_start(snap)) is not None:
+        return Verdict(Place.HERE_PENDING, (pending,))
     if snap.slots.known(now, snapshot.SLOT_LIMIT_MS) is None:
         return Verdict(Place.UNCLEAR, (f"the whiteboard is unknown: {snap.slots.why_unknown(now)}",))
 
@@ -218,6 +218,18 @@ def locate(
     if verdict is not None:
         return verdict
     return Verdict(Place.NOWHERE, ("every lease of the VM is free and no host claims it",))
+
+
+def _pending_start(snap: snapshot.Snapshot) -> str | None:
+    """What VDSM said before our start says nothing of it."""
+    command = snap.command
+    if command is None or command.kind != "StartVm":
+        return None
+    if command.done_at is None:
+        return "our own start is in flight"
+    if command.ok is not False and (snap.vm.at or 0) < command.done_at:
+        return "our own start was given, and VDSM has not been asked since"
+    return None
 
 
 def named(peer: Peer) -> str:
