@@ -27,6 +27,7 @@ _EVIDENCE: dict[str, Any] = {
     "twin_owner_seen": None,
     "seen_command": 0,
     "seen_request": 0,
+    "has_joined": False,
 }
 
 
