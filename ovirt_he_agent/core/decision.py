@@ -235,7 +235,8 @@ def _wants(s: Scene) -> Wants:
     )
     return Wants(
         alert=not calm,
-        lease_owners=not s.is_here or s.state.twin is not None or paused,
+        # busy: the act step reads them again before the command that is under way leaves
+        lease_owners=not s.is_here or s.busy or s.state.twin is not None or paused,
         count_down=place is Place.NOWHERE_SOON,
         domain_monitor=_domain_monitor(s),
         watch=s.verdict.host_id if place is Place.ELSEWHERE else None,

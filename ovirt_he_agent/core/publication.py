@@ -39,7 +39,9 @@ def of(s: Scene) -> Published | None:
     """None: in this phase nothing can be published."""
     phase = s.state.phase
     name = phase.published
-    if name is None or (phase is Phase.INIT and s.view is None):
+    if name is None:
+        return None
+    if s.view is None and (phase is Phase.INIT or (phase is Phase.LEAVING and s.snap.own_slot.at is None)):
         return None  # a daemon that has just been restarted must not take its VM's name off the whiteboard
     return Published(
         state=name,
