@@ -102,11 +102,8 @@ class SlotWatch:
 async def watching(volume: Path, number: int, allowed: Callable[[], bool]) -> AsyncIterator[SlotWatch]:
     """``allowed``: whether the slot may be written; asked whenever a new word is seen."""
     watch = SlotWatch(volume, number, allowed)
-    task = asyncio.create_task(watch.run())
-    try:
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(watch.run())
         yield watch
-    finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
     watch.check()
