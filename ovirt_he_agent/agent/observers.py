@@ -133,7 +133,7 @@ class Observers:
         )
 
     async def prepared_whiteboard(self) -> Path:
-        """For people who want to write to it: prepared now, should nobody see to that; raises why it is not."""
+        """For people who want to write to it: prepared now if it is not; raises why it cannot be."""
         if self._storage.whiteboard is None or self._in_local_maintenance():
             return await self._storage.prepare_whiteboard()
         return self._storage.whiteboard
@@ -246,8 +246,9 @@ class Observers:
         prepared = self._storage.whiteboard is not None
         await self._storage.prepare()
         if not prepared:
-            self._board_reader.poke()
-            self._lease.poke()
+            for waiting in (self._board_reader, self._lease, self._writer):
+                if waiting.condition.ok is not False:  # a failing one has poked us: it keeps to its own pace
+                    waiting.poke()
 
     def _storage_period_s(self) -> float:
         vitals = self._board.domain.value
