@@ -175,6 +175,14 @@ class Whiteboard:
         """Write the 4096 bytes of slot 0; any host may, and the last one wins. Raises as ``write_slot``."""
         await self._write(path, 0, block)
 
+    async def rewrite_slot(self, path: Path, host_id: int) -> None:
+        """Write what stands in the slot of ``host_id`` once more: whether the volume takes it.
+
+        Who may, and what it raises: as ``write_slot``, and ``VolumeUnreadable``.
+        """
+        blocks = await self._blocks(self._worker_of(path), path, [host_id])
+        await self.write_slot(path, host_id, blocks.get(host_id, bytes(SLOT_BYTES)))
+
     async def _write(self, path: Path, number: int, block: bytes) -> None:
         if len(block) != SLOT_BYTES:
             raise ValueError(f"a slot has {SLOT_BYTES} bytes, not {len(block)}")
@@ -288,6 +296,7 @@ def _peer(
         others_first=slot.others_first,
         policy_hash=slot.policy_hash,
         engine_seen_ago_s=slot.engine_seen_ago_s,
+        timestamp_s=slot.timestamp,
         problem=problem if claim is None else "",
         first_seen_at=first_seen_at,
         changed_at=changed_at,

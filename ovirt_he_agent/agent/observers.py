@@ -138,9 +138,10 @@ class Observers:
             self._page,
         )
 
-    @property
-    def whiteboard(self) -> Path | None:
-        """Where the whiteboard volume is prepared; None: not now."""
+    async def prepared_whiteboard(self) -> Path:
+        """For people who want to write to it: prepared now if it is not; raises why it cannot be."""
+        if self._storage.whiteboard is None or self._in_local_maintenance():
+            return await self._storage.prepare_whiteboard()
         return self._storage.whiteboard
 
     @property
@@ -251,8 +252,9 @@ class Observers:
         prepared = self._storage.whiteboard is not None
         await self._storage.prepare()
         if not prepared:
-            self._board_reader.poke()
-            self._lease.poke()
+            for waiting in (self._board_reader, self._lease, self._writer):
+                if waiting.condition.ok is not False:  # a failing one has poked us: it keeps to its own pace
+                    waiting.poke()
 
     def _storage_period_s(self) -> float:
         vitals = self._board.domain.value
@@ -334,13 +336,14 @@ class Observers:
 
     async def _write_own_slot(self) -> None:
         self.own_slot.definition_at = self._board.definition.at
+        problem = self._board.own_slot.problem
         try:
             await self.own_slot.write(self._storage.whiteboard, self._storage.lockspace)
         except HeAgentError as e:
             if self._in_local_maintenance() and not isinstance(e, NotYet):
                 raise NoStorageInMaintenance(str(e)) from e
             raise
-        if self._board.own_slot.problem is not None:
+        if problem is not None:
             self._board.news.set()
 
     async def _look_at_network(self) -> None:

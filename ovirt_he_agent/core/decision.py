@@ -252,7 +252,8 @@ def _wants(s: Scene) -> Wants:
     )
     return Wants(
         alert=not calm,
-        lease_owners=not s.is_here or s.state.twin is not None or paused,
+        # busy: the act step reads them again before the command that is under way leaves
+        lease_owners=not s.is_here or s.busy or s.state.twin is not None or paused,
         count_down=place is Place.NOWHERE_SOON,
         domain_monitor=_domain_monitor(s),
         watch=s.verdict.host_id if place is Place.ELSEWHERE else None,
@@ -292,6 +293,19 @@ def _failing(s: Scene) -> tuple[str, ...]:
     return ()
 
 
+def _cut_by(s: Scene) -> tuple[str, ...]:
+    out = []
+    lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
+    if lease is None or not lease.held:
+        why = lease.detail if lease is not None else s.snap.own_ha_lease.why_unknown(s.now)
+        out.append(f"this host's id: {why}")
+    if s.snap.slots.problem:
+        out.append(f"the whiteboard: {s.snap.slots.problem}")
+    if s.snap.own_slot.problem:
+        out.append(f"this host's own slot: {s.snap.own_slot.problem}")
+    return tuple(out)
+
+
 def _reason(d: Decision) -> str:
     s, label = d.scene, d.rule.label
     match d.command:
@@ -307,7 +321,9 @@ def _reason(d: Decision) -> str:
             pass
     if s.is_here:
         stop = f"{s.state.stop.why}; " if s.state.stop is not None else ""
-        return f"{label}: {stop}{'; '.join(s.verdict.reasons)}; engine: {s.engine.detail}"
+        here = f"{stop}{'; '.join(s.verdict.reasons)}; engine: {s.engine.detail}"
+        cut = f" ({'; '.join(_cut_by(s))})" if s.state.phase is Phase.CUT else ""
+        return f"{label}{cut}: {here}"
     if s.verdict.place in (Place.ELSEWHERE, Place.NOWHERE_SOON) and d.rule.name in ("elsewhere", "soon"):
         return f"{label}: {'; '.join(s.verdict.reasons)}"
     missing = _missing(d)
