@@ -317,6 +317,7 @@ def _nowhere(s: Scene) -> bool:
 
 
 def _shut_down(s: Scene) -> VmCommand | None:
+    """ask the guest to shut down"""
     stop = s.state.stop
     if s.busy or s.verdict.place is Place.OUTGOING or (stop is not None and stop.told_at is not None):
         return None
@@ -326,14 +327,18 @@ def _shut_down(s: Scene) -> VmCommand | None:
 
 
 def _power_off(s: Scene) -> VmCommand | None:
+    """power it off"""
     stop = s.state.stop
     if s.busy or stop is None:
         return None
-    if stop.killed_at is not None:
-        pause_ms = KILL_AGAIN_MS[min(stop.kills, len(KILL_AGAIN_MS) - 1)] if stop.kills else 10_000
-        if s.now - stop.killed_at < pause_ms:
-            return None
+    if stop.killed_at is not None and s.now - stop.killed_at < kill_pause_ms(stop):
+        return None
     return DestroyVm(s.snap.vm_id, stop.why)
+
+
+def kill_pause_ms(stop: Stop) -> int:
+    """From the last power-off until the next one."""
+    return KILL_AGAIN_MS[min(stop.kills, len(KILL_AGAIN_MS) - 1)] if stop.kills else 10_000
 
 
 RULES: tuple[Rule, ...] = (
