@@ -80,7 +80,7 @@ def _aside(s: Scene) -> str:
 
 def _local_without_vm(s: Scene) -> tuple[str, ...]:
     return (
-        f"{place(s)}, and this host does not start it: local maintenance is on, here for {in_phase(s)}",
+        f"{place(s)}, and this host does not start it: local maintenance has been on for {in_phase(s)}",
         _ENDS_IT,
     )
 
@@ -108,9 +108,9 @@ def _evidence_is_coming(s: Scene) -> tuple[str, ...]:
 
 def _cut_off(s: Scene) -> tuple[str, ...]:
     head = (
-        f"{place(s)} and is left alone: this host is cut off"
+        f"{place(s)} and is left alone: this host has been cut off"
         if s.is_here
-        else "this host cannot start the engine VM: it is cut off"
+        else "this host cannot start the engine VM: it has been cut off"
     )
     return f"{head} for {in_phase(s)}: {'; '.join(cut_because(s))}", "it goes on by itself when that is back"
 
@@ -146,14 +146,14 @@ def _frozen(s: Scene) -> tuple[str, ...]:
             f"({read.why_unknown(s.now)})",
             "this ends when it is read as off",
         )
-    return f"{head}: global maintenance is on, here for {in_phase(s)}", _ENDS_IT
+    return f"{head}: global maintenance has been on for {in_phase(s)}", _ENDS_IT
 
 
 def _blind(s: Scene) -> tuple[str, ...]:
     read = s.snap.vm
-    ago = f"since {span(s.now - read.at)}" if read.at is not None else "since the start"
+    ago = f"for {span(s.now - read.at)}" if read.at is not None else "since the start"
     return (
-        "this host does nothing to the engine VM: whether it is here is unknown "
+        "this host does nothing to the engine VM: whether it is here has been unknown "
         f"{ago} ({read.why_unknown(s.now)})",
         "it goes on as soon as VDSM tells",
     )

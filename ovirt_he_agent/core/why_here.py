@@ -12,7 +12,7 @@ from ovirt_he_agent.core.whereabouts import Place
 
 def _incoming(s: Scene) -> tuple[str, ...]:
     return (
-        f"{place(s)}, for {in_phase(s)}",
+        place(s),
         f"{'; '.join(s.verdict.reasons)}, and it is left alone until it has come",
     )
 
@@ -35,6 +35,11 @@ def _killing(s: Scene) -> tuple[str, ...]:
         f"{accepted if stop.kills else f'VDSM did not accept that {ago}'}, and the VM is still here",
         f"next try in {left(stop.killed_at + rules.kill_pause_ms(stop) - s.now)}",
     )
+
+
+def _paused_and_taken(s: Scene) -> tuple[str, ...]:
+    head, *others = _killing(s)
+    return head, "another host has taken its lease meanwhile", *others
 
 
 def _stopping(s: Scene) -> tuple[str, ...]:
@@ -65,11 +70,10 @@ def _not_told(s: Scene, stop: Stop) -> str:
 
 
 def _starting(s: Scene) -> tuple[str, ...]:
-    head = place(s)
-    if s.verdict.place in (Place.HERE, Place.HERE_PENDING):
-        head = "the engine VM is starting here"
     if not s.state.was_here:
-        return head, "; ".join(s.verdict.reasons)
+        return place(s), "; ".join(s.verdict.reasons)
+    is_still_here = s.verdict.place in (Place.HERE, Place.HERE_PENDING)
+    head = "the engine VM has been starting here" if is_still_here else place(s)
     took_ms = s.now - s.state.here_since
     usual = s.state.usual_boot_ms
     known = f" (the last boot took {span(usual)})" if usual is not None else ""
@@ -79,7 +83,7 @@ def _starting(s: Scene) -> tuple[str, ...]:
         clauses.append("it is not stopped for that while local maintenance is on or unknown")
     elif witness is not None:
         clauses.append(f"{host(s, witness)} sees its page, so it is not stopped for that")
-    elif s.verdict.place in (Place.HERE, Place.HERE_PENDING):
+    elif is_still_here:
         limit_ms = sickness.start_limit_ms(s)
         clauses.append(f"if it is not good in {left(limit_ms - took_ms)}, it is shut down here")
     return tuple(clauses)
@@ -124,7 +128,7 @@ def _here(s: Scene) -> tuple[str, ...]:
 
 def _how_it_is(s: Scene) -> str:
     if s.engine.good:
-        return f"{place(s)} and its engine is good, for {in_phase(s)}"
+        return f"{place(s)} and its engine has been good for {in_phase(s)}"
     bad_ms = s.engine.bad_for_ms(s.now)
     if s.engine.bad_since is None or s.verdict.place is not Place.HERE:
         return f"{place(s)}, and its engine was good before ({s.engine.detail})"
@@ -141,7 +145,7 @@ CLAUSES: Mapping[str, Callable[[Scene], tuple[str, ...]]] = {
     "killing": _killing,
     "stopping": _stopping,
     "twin-owns-the-lease": _killing,
-    "paused-and-taken": _killing,
+    "paused-and-taken": _paused_and_taken,
     "start-takes-too-long": _stopping,
     "sick-too-long": _stopping,
     "network-is-lost-here": _stopping,
