@@ -8,6 +8,7 @@ COMMANDS = {
     "config": "ovirt_he_agent.cli.config:group",
     "demo": "ovirt_he_agent.sim.demo:command",
     "doctor": "ovirt_he_agent.cli.doctor:doctor",
+    "explain": "ovirt_he_agent.cli.explain:explain",
     "maintenance": "ovirt_he_agent.cli.maintenance:maintenance",
     "ovf": "ovirt_he_agent.cli.ovf:ovf",
     "run": "ovirt_he_agent.daemon:command",

@@ -342,6 +342,7 @@ def _nowhere(s: Scene) -> bool:
 
 
 def _shut_down(s: Scene) -> VmCommand | None:
+    """ask the guest to shut down"""
     stop = s.state.stop
     if _may_not_now(s) or stop is None or stop.told_at is not None or _is_well(s, stop):
         return None
@@ -351,6 +352,7 @@ def _shut_down(s: Scene) -> VmCommand | None:
 
 
 def _power_off(s: Scene) -> VmCommand | None:
+    """power it off"""
     stop = s.state.stop
     if _may_not_now(s) or stop is None or _is_well(s, stop):
         return None

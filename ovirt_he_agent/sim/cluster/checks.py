@@ -40,6 +40,7 @@ class _OfHost:
     decision: Decision | None = None
     command: Decision | None = None
     timestamp: int | None = None
+    block: bytes = b""
     boot: int = 0
     written_ms: int = 0
 
@@ -220,6 +221,9 @@ class Checks:
 
     def _slot_of_ours(self, host: "SimHost", block: bytes, now: int) -> None:
         known = self._of(host)
+        if known.block == block and known.boot == host.boots:
+            return  # written once more, to see whether writing works
+        known.block = block
         slot = self.world.storage.decode(host.host_id, block)
         if not block.isascii() or len(block) != whiteboard.SLOT_BYTES:
             self.broken("S8", host, "its slot is not 4096 bytes of ASCII")
