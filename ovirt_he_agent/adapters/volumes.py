@@ -126,14 +126,14 @@ class Whiteboard:
         """Let the thread end; does not wait for it."""
         self._worker.close()
 
-    async def read(self, path: Path, known_ids: Collection[int]) -> WhiteboardReading:
-        """Slot 0, the slots of ``known_ids`` and those in use before; now and then all.
+    async def read(self, path: Path, known_ids: Collection[int], *, scan: bool = False) -> WhiteboardReading:
+        """Slot 0, the slots of ``known_ids`` and those in use before; now and then, or with ``scan``, all.
 
         Numbers that are no host id (1..2000) are ignored. Raises ``VolumeUnreadable``, ``Stuck``.
         """
         worker = self._worker_of(path)
         began = self._clock()
-        scan = self._scanned_at is None or began - self._scanned_at >= SCAN_MS
+        scan = scan or self._scanned_at is None or began - self._scanned_at >= SCAN_MS
         wanted = range(MAX_HOST_ID + 1) if scan else sorted({0, *_host_ids(known_ids), *self._seen})
         blocks = await self._blocks(worker, path, wanted)
         slot_0 = blocks.pop(0)

@@ -58,6 +58,8 @@ class World:
     """Wall-clock text of a time on the agent's clock, for people."""
 
 
+NEW_MS = 4_000
+"""From the join: a start comes no earlier than ``admission.SETTLED_MS`` after it."""
 _AT_FIRST = Wants(alert=True, lease_owners=True, count_down=False, domain_monitor=True, watch=None)
 
 
@@ -298,13 +300,18 @@ class Observers:
         board = self._board
         known = {*(board.ha_hosts.value or ()), self._deployment.host_id}
         try:
-            reading = await self._world.whiteboard.read(self._storage.whiteboard, known)
+            reading = await self._world.whiteboard.read(self._storage.whiteboard, known, scan=self._is_new())
         except HeAgentError:
             self._storage.forget()  # the engine may have torn the image down
             self._storage_component.poke()
             raise
         self._note_slots(reading.slots)
         self._note("global_maintenance", reading.global_maintenance)
+
+    def _is_new(self) -> bool:
+        """sanlock tells of hosts that joined at the same time only with its next renewal, 2 T later."""
+        lease = self._board.own_ha_lease.value
+        return lease is not None and lease.held and self._board.clock() - lease.since <= NEW_MS
 
     def _note_slots(self, slots: Mapping[int, snapshot.PeerSlot]) -> None:
         """What others say is news; our own words, and that somebody goes on saying the same, are none."""

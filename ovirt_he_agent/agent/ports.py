@@ -72,7 +72,10 @@ class Whiteboard(Protocol):
     written by any host, and the last writer wins.
     """
 
-    async def read(self, path: Path, known_ids: Collection[int]) -> WhiteboardReading: ...
+    async def read(self, path: Path, known_ids: Collection[int], *, scan: bool = False) -> WhiteboardReading:
+        """``scan``: also slots of hosts that nobody knows of."""
+        ...
+
     async def read_some(self, path: Path, host_ids: Collection[int]) -> Mapping[int, snapshot.PeerSlot]:
         """Those of these slots that are in use, now; what is learned counts for ``read`` as well."""
         ...

@@ -51,6 +51,8 @@ def _of_flags(s: Scene, state: State, changes: dict[str, Any]) -> None:
     own_lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
     if own_lease is not None and own_lease.held:
         changes["has_joined"] = True
+        if not state.has_joined:
+            changes["joined_at"] = s.now
     if state.attempts and s.now - state.attempts[0].at >= KEPT_MS:
         changes["attempts"] = tuple(a for a in state.attempts if s.now - a.at < KEPT_MS)
     lost = s.network is not None and s.network <= 0.0

@@ -358,6 +358,7 @@ def _wake_at(s: Scene) -> MonotonicMs | None:
             times.append(state.network_lost_since + s.rules.network_lost_ms)
     else:
         times.append(admission.pause_until(s))
+        times.append(admission.settled_at(s))
         if state.phase is Phase.AWAY and state.last_end is not None:
             times.append(state.last_end.at + rules.MIGRATED_AWAY_MS)
         if s.verdict.place is Place.ELSEWHERE:

@@ -150,3 +150,5 @@ class State:
     """The last value of global maintenance that could be read was: on."""
     has_joined: bool = False
     """Our host id in the HA lockspace was held at some time since the start."""
+    joined_at: model.MonotonicMs = _NEVER
+    """With ``has_joined``: since when."""

@@ -28,6 +28,7 @@ _EVIDENCE: dict[str, Any] = {
     "seen_command": 0,
     "seen_request": 0,
     "has_joined": False,
+    "joined_at": MonotonicMs(0),
 }
 
 
