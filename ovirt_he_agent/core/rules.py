@@ -212,7 +212,7 @@ def _start_takes_too_long(s: Scene) -> bool:
     """the engine has not become good since the VM's start, for too long"""
     if s.verdict.place not in (Place.HERE, Place.HERE_PENDING) or s.state.was_good or not s.state.was_here:
         return False
-    if s.local_maintenance is not False or sickness.seen_good_by(s) is not None:
+    if s.local_maintenance is not False or sickness.excuse_of_others(s) is not None:
         return False
     return s.now - s.state.here_since >= sickness.start_limit_ms(s)
 

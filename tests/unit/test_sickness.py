@@ -85,6 +85,7 @@ def test_nothing_is_wrong_where_nothing_is_known_to_be(facts: dict[str, Any]) ->
             {**vm(VmStatus.UP), **bad(ProbeOutcome.DB_DOWN), **neighbours(slot(engine_seen_ago_s=20))},
             "host 2",
         ),
+        ({**vm(VmStatus.UP), **bad(), "slots": seen({}, ago_s=61)}, "the whiteboard is unknown"),
         (PAUSED, "no other host is alive"),
     ],
 )
