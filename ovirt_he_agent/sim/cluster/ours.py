@@ -114,8 +114,8 @@ class OurAgent:
 
     def freeze(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT later: its clock goes on, it does not."""
-        self.owner.frozen = True
         loop = self._world.loop
+        loop.freeze(self.owner)
         loop.at(loop.now_ms() + int(seconds * 1000), lambda: loop.thaw(self.owner))
 
     def tear(self, sectors: int) -> None:
