@@ -247,10 +247,15 @@ class Checks:
 
     def twice_running(self) -> None:
         """At quiescence: no two hosts of ours are in RUNNING for long."""
+        hosts = self.world.hosts
         running = [
             known.decision
-            for known in self._hosts.values()
-            if known.decision is not None and known.decision.phase is Phase.RUNNING
+            for number, known in self._hosts.items()
+            if known.decision is not None
+            and known.decision.phase is Phase.RUNNING
+            and not hosts[number].upstream
+            and (agent := hosts[number].agent) is not None
+            and agent.alive
         ]
         if len(running) > 1:
             ids = [decided.scene.snap.host_id for decided in running]
