@@ -12,6 +12,7 @@ COMMANDS = {
     "maintenance": "ovirt_he_agent.cli.maintenance:maintenance",
     "ovf": "ovirt_he_agent.cli.ovf:ovf",
     "run": "ovirt_he_agent.daemon:command",
+    "simulate": "ovirt_he_agent.sim.simulate:command",
     "status": "ovirt_he_agent.cli.status:status",
     "vm": "ovirt_he_agent.cli.vm:group",
 }

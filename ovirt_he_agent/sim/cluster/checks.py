@@ -49,6 +49,8 @@ class _OfHost:
 class Checks:
     world: "World"
     violations: list[Violation] = field(default_factory=list)
+    at_first: dict[int, Decision] = field(default_factory=dict)
+    """The hosts' last decisions when the first invariant broke."""
     global_on_ms: int | None = None
     """Since when slot 0 says on; None: it says off."""
     _hosts: dict[int, _OfHost] = field(default_factory=dict)
@@ -58,6 +60,8 @@ class Checks:
     def broken(self, invariant: str, host: "SimHost | None", text: str) -> None:
         who = host.name if host is not None else "-"
         violation = Violation(invariant, self.world.loop.now_ms(), who, text)
+        if not self.violations:
+            self.at_first = dict(self.decisions())
         self.violations.append(violation)
         self.world.say(f"!! {violation}", host)
 
@@ -71,6 +75,7 @@ class Checks:
         known = self._of(host)
         before, known.decision = known.decision, decided
         if before is None or before.phase is not decided.phase:
+            self.world.timeline.note(self.world.loop.now_ms(), host.number, decided.phase.value)
             host.say(f"{decided.phase.value}: {decided.reason}")
         command = decided.command
         if command is None:
@@ -169,9 +174,9 @@ class Checks:
             return
         self._global_maintenance(host, "power-off")
         self._maintenance_here(host, "power-off")
-        if given is not None and given.state.stop is not None and given.state.stop.cause.value == "twin":
-            if self._holds_lease(host):
-                self.broken("S4", host, "the twin that holds the lease is powered off")
+        stop = given.state.stop if given is not None else None
+        if stop is not None and stop.cause.value == "twin" and self._holds_lease(host):
+            self.broken("S4", host, "the twin that holds the lease is powered off")
 
     def _maintenance_here(self, host: "SimHost", what: str) -> None:
         given = self._of(host).command
@@ -247,22 +252,19 @@ class Checks:
 
     def twice_running(self) -> None:
         """At quiescence: no two hosts of ours are in RUNNING for long."""
-        hosts = self.world.hosts
-        running = [
-            known.decision
-            for number, known in self._hosts.items()
-            if known.decision is not None
-            and known.decision.phase is Phase.RUNNING
-            and not hosts[number].upstream
-            and (agent := hosts[number].agent) is not None
-            and agent.alive
-        ]
+        running = [decided for decided in self.decisions().values() if decided.phase is Phase.RUNNING]
         if len(running) > 1:
             ids = [decided.scene.snap.host_id for decided in running]
             self.broken("S3", None, f"hosts {ids} are all RUNNING at quiescence")
 
     def decisions(self) -> Mapping[int, Decision]:
-        return {number: known.decision for number, known in self._hosts.items() if known.decision is not None}
+        """The last ones of agents that are alive."""
+        agents = {number: host.agent for number, host in self.world.hosts.items() if not host.upstream}
+        return {
+            number: known.decision
+            for number, known in self._hosts.items()
+            if known.decision is not None and (agent := agents.get(number)) is not None and agent.alive
+        }
 
     def slot_age_s(self, host: "SimHost") -> float:
         return (self.world.loop.now_ms() - self._of(host).written_ms) / 1000

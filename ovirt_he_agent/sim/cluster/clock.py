@@ -11,7 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, TypeVarTuple, Unpack
+from typing import Any, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 
@@ -24,7 +24,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.frozen = False
-        self.held_back: list["_Handle"] = []
+        self.held_back: list[_Handle] = []
 
 
 class _Handle(asyncio.TimerHandle):
@@ -142,7 +142,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_soon(
         self,
-        callback: Callable[[Unpack[Ts]], object],
+        callback: Callable[[*Ts], object],
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.Handle:
@@ -153,7 +153,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_later(
         self,
         delay: float,
-        callback: Callable[[Unpack[Ts]], object],
+        callback: Callable[[*Ts], object],
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
@@ -163,7 +163,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[[Unpack[Ts]], object],
+        callback: Callable[[*Ts], object],
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:

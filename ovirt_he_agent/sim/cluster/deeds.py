@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from ovirt_he_agent.agent.requests import Requests
 from ovirt_he_agent.core.model import ExitReason, VmStatus
-from ovirt_he_agent.errors import BadInput
+from ovirt_he_agent.errors import BadInput, ExitCode
 from ovirt_he_agent.sim.cluster.host import SimHost
 from ovirt_he_agent.sim.cluster.qemu import Guest
 from ovirt_he_agent.sim.cluster.world import VOLUME_ID, World
@@ -18,6 +18,7 @@ from ovirt_he_agent.sim.cluster.world import VOLUME_ID, World
 
 @dataclass(eq=False)
 class BadDeed(BadInput):
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
     line: str
     reason: str
     msg: ClassVar[str] = "{self.line}: {self.reason}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovirt_he_agent.core import model
 from ovirt_he_agent.core.model import ExitReason, VmReport, VmStatus
+from ovirt_he_agent.sim.cluster import timeline
 from ovirt_he_agent.sim.cluster.ours import OurAgent
 from ovirt_he_agent.sim.cluster.qemu import Qemu
 from ovirt_he_agent.sim.cluster.sanlock import Sanlock
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 RESTART_S = 2.0
 """systemd's RestartSec of the agent's unit."""
+UPSTREAM_RESTART_S = 10.0
+"""That of upstream's units (he-ha: initscripts/ovirt-ha-agent.service.in)."""
 DOMAIN_CHECK_MS = 10_000
 VDSM_EPOCH = (1 << 31) - 1
 """VDSM's event clock begins there at each boot (vdsm: lib/vdsm/virt/vm.py)."""
@@ -65,6 +68,10 @@ class SimHost:
     def say(self, text: str) -> None:
         self.world.say(text, self)
 
+    def note(self, state: str) -> None:
+        """In the picture, not in the log."""
+        self.world.timeline.note(self.world.loop.now_ms(), self.number, state)
+
     def _new_sanlock(self) -> Sanlock:
         world = self.world
         return Sanlock(
@@ -108,6 +115,7 @@ class SimHost:
         self.vdsm.up, self.vdsm.recovering = True, False
         self.vdsm.record, self.vdsm.qemu = None, None
         self.say("boots")
+        self.note(timeline.NO_AGENT)
         self._check_domain(boot)
         if with_agent:
             self.start_agent()
@@ -125,6 +133,7 @@ class SimHost:
         self.vdsm.forget()
         for qemu in qemus:
             self.world.end(qemu)
+        self.note(timeline.OFF)
 
     def shut_down(self) -> None:
         """As an administrator does: guests first, services next, then it is off."""
@@ -304,13 +313,15 @@ class SimHost:
             self.agent_wanted = False
         if self.neighbour is not None:
             self.neighbour.kill()
+        elif self.agent is not None:
+            self.agent.kill()
+            self.agent = None
+        else:
             return
-        if self.agent is None:
-            return
-        self.agent.kill()
-        self.agent = None
+        if self.powered:
+            self.note(timeline.NO_AGENT)
         if restart:
-            self._later(RESTART_S, self._start_again)
+            self._later(RESTART_S if self.neighbour is None else UPSTREAM_RESTART_S, self._start_again)
 
     def restart_agent(self) -> None:
         """systemctl restart."""

@@ -1,4 +1,4 @@
-"""This agent as a process of a simulated host: the real ``Agent``, the simulated world behind its ports."""
+"""This agent as a process of a simulated host: the real ``Agent``, a simulated world behind its ports."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,6 +15,7 @@ from ovirt_he_agent.agent.requests import Requests
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.core import load, model, snapshot
 from ovirt_he_agent.errors import HeAgentError, Retryable
+from ovirt_he_agent.sim.cluster import timeline
 from ovirt_he_agent.sim.cluster.clock import Owner
 from ovirt_he_agent.sim.cluster.storage import SimWhiteboard
 
@@ -98,6 +99,8 @@ class OurAgent:
         except asyncio.CancelledError:
             pass
         self.alive = False
+        if self._host.powered:
+            self._host.note(timeline.NO_AGENT)
 
     def stop(self) -> None:
         """SIGTERM."""
