@@ -83,7 +83,7 @@ class Host:
         return int(lease.rpartition(" p ")[2]) if lease else None
 
     def slot(self, number: int) -> bytes:
-        """What stands on the whiteboard in this slot's first block; blocks for as long as a local disk takes."""
+        """What stands on the whiteboard in this slot's first block; blocks as long as a disk takes."""
         with DirectFile(self.deployed.path(self.deployed.whiteboard)) as volume:
             block = volume.pread(whiteboard.SLOT_BYTES, number * whiteboard.SLOT_BYTES)
         return bytes(block[: whiteboard.TOKENS_BYTES]).rstrip(b"\0")
