@@ -80,10 +80,10 @@ class Host:
         """The process that holds the lease of the VM's disk."""
         domain, volume = self.deployed.domain.id, self.deployed.vm_disk.volume_id
         lease = line_of(await self.sanlock_status(), f"r {domain}:{volume}:")
-        return int(lease.rpartition(" p ")[2]) if lease else None
+        return int(lease.rpartition(" p ")[2].split()[0]) if lease else None  # "REM" may follow the number
 
     def slot(self, number: int) -> bytes:
-        """What stands on the whiteboard in this slot's first block; blocks for as long as a local disk takes."""
+        """What stands on the whiteboard in this slot's first block; blocks as long as a disk takes."""
         with DirectFile(self.deployed.path(self.deployed.whiteboard)) as volume:
             block = volume.pread(whiteboard.SLOT_BYTES, number * whiteboard.SLOT_BYTES)
         return bytes(block[: whiteboard.TOKENS_BYTES]).rstrip(b"\0")
