@@ -8,9 +8,11 @@ import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from ovirt_he_agent.core import whiteboard
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.sim.cluster import deeds
 from ovirt_he_agent.sim.cluster.checks import Violation
+from ovirt_he_agent.sim.cluster.patrol import Patrol
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
 
@@ -65,6 +67,7 @@ class _Player:
     def __init__(self, world: World, story: Story) -> None:
         self._world = world
         self._story = story
+        self._watch = Patrol(world)
         self.first_good_s: float | None = None
         self._at_the_end: list[Callable[[], None]] = []
 
@@ -100,6 +103,8 @@ class _Player:
                 self._assert(any(q.runs and q.number == int(number) for q in world.qemus), step)
             case ["run"]:
                 self._assert(world.running is not None, step)
+            case ["not", "run", "on", number]:
+                self._assert(not any(q.runs and q.number == int(number) for q in world.qemus), step)
             case ["not", "run"]:
                 self._assert(world.running is None, step)
             case ["good"]:
@@ -114,10 +119,16 @@ class _Player:
             case ["phase", number, phase]:
                 agent = world.checks.decisions().get(int(number))
                 self._assert(agent is not None and agent.phase is Phase(phase), step)
-            case _:
-                raise deeds.BadDeed(
-                    str(step), "must [not] run [on N], good, start within S [on N], no start S"
+            case ["slot", number, *words]:
+                said = world.storage.decode(int(number), world.storage.slots.get(int(number), b""))
+                self._assert(
+                    isinstance(said, whiteboard.HostSlot) and all(w in _said(said) for w in words), step
                 )
+            case _:
+                usage = (
+                    "must [not] run [on N], good, start within S [on N], no start|stop S, phase N P, slot N W"
+                )
+                raise deeds.BadDeed(str(step), usage)
 
     def _assert(self, holds: bool, step: Step) -> None:
         if not holds:
@@ -146,6 +157,7 @@ class _Player:
     def _patrol(self) -> None:
         world = self._world
         world.at(world.now_s() + PATROL_S, self._patrol)
+        self._watch.look()
         for host in world.hosts.values():
             agent = host.agent
             if host.upstream or agent is None or not agent.alive or agent.owner.frozen:
@@ -189,6 +201,17 @@ class _Player:
                 continue
             if decision.phase not in (Phase.STANDBY, Phase.RUNNING, Phase.COOLDOWN):
                 world.checks.broken("L3", host, f"is {decision.phase.value} at rest: {decision.reason}")
+
+
+def _said(slot: whiteboard.HostSlot) -> tuple[str, ...]:
+    """Words that a story may expect in a slot: its state, the VM's, and the flags that are set."""
+    vm = slot.engine_status.vm.value if slot.engine_status is not None else "?"
+    flags = {
+        "stopped": slot.stopped,
+        "maintenance": slot.local_maintenance,
+        "others-first": slot.others_first,
+    }
+    return (slot.state or "", vm, *(name for name, is_set in flags.items() if is_set))
 
 
 def shortest(story: Story, broken: Callable[[Story], bool]) -> Story:
