@@ -12,6 +12,7 @@ from ovirt_he_agent.core.decision import Decision
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.sim.cluster import deeds, musts, timeline
 from ovirt_he_agent.sim.cluster.checks import Violation
+from ovirt_he_agent.sim.cluster.patrol import Patrol
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
 
@@ -76,6 +77,7 @@ class _Player:
         self._world = world
         self._progress = progress
         self._story = story
+        self._watch = Patrol(world)
         self.first_good_s: float | None = None
 
     def run(self) -> None:
@@ -109,6 +111,7 @@ class _Player:
         world.at(world.now_s() + PATROL_S, self._patrol)
         if self._progress is not None:
             self._progress(world.now_s())
+        self._watch.look()
         for host in world.hosts.values():
             agent = host.agent
             if host.upstream or agent is None or not agent.alive or agent.owner.frozen:

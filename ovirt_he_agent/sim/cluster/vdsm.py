@@ -308,6 +308,7 @@ class SimVdsm:
         return self.record
 
     async def create_vm(self, vm_id: str, domain_xml: str) -> VmReport:
+        self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-create")
         self._world.checks.start_given(self._host)
@@ -318,6 +319,7 @@ class SimVdsm:
         return report
 
     async def destroy_vm(self, vm_id: str) -> None:
+        self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-destroy")
         self._world.checks.destroy_given(self._host)
@@ -329,6 +331,7 @@ class SimVdsm:
         self._maybe_lose()
 
     async def shutdown_vm(self, vm_id: str, *, delay_s: int, message: str) -> None:
+        self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-shutdown")
         self._world.checks.shutdown_given(self._host)
