@@ -151,8 +151,9 @@ def _shortest(outcome: Outcome) -> Story:
 def _one_line(outcome: Outcome) -> str:
     setup = outcome.story.setup
     kinds = f"{setup.hosts} hosts" + (f", {setup.upstream} of them upstream's" if setup.upstream else "")
+    starts = f"{len(outcome.starts)} {_plural('start', outcome.starts)}"
     return (
-        f"seed {setup.seed}: {kinds}, {outcome.ends_s / 60:.0f} min, {len(outcome.starts)} {_plural('start', outcome.starts)}, "
+        f"seed {setup.seed}: {kinds}, {outcome.ends_s / 60:.0f} min, {starts}, "
         f"engine away for {outcome.outage_s:.0f} s"
     )
 
