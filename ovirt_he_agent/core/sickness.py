@@ -39,6 +39,11 @@ def examine(s: Scene) -> Finding | None:
     if report is None or not s.is_here:
         return None
     if report.status is VmStatus.PAUSED:
+        slots = s.snap.slots
+        if slots.problem is not None and slots.known(s.now, snapshot.SLOT_LIMIT_MS) is not None:
+            # VDSM resumes it some seconds after the storage is back; but not when that takes so long that
+            # sanlock has lost the lockspace: then every second counts
+            return Finding(Sickness.PAUSED, f"the storage fails here: {slots.problem}")
         # a pause gives the lease back; where storage fails for all, another start would not do better
         elsewhere = any(p.kind is PeerClass.ALIVE for p in s.peers.values())
         return Finding(Sickness.PAUSED, None if elsewhere else "no other host is alive to do better")

@@ -173,6 +173,11 @@ class SimHost:
         if self._boot != boot or not self.powered:
             return
         self.vdsm.see_to_domain()
+        qemu = self.vdsm.qemu
+        if qemu is not None and qemu.waits_for_storage and self.vdsm.answers and self.way.works():
+            # VDSM does so once, when its monitor finds the domain valid (vdsm: virt/vm.py, maybe_resume)
+            qemu.waits_for_storage = False
+            self.resume_vm(qemu)
         self.world.loop.at(self.world.loop.now_ms() + DOMAIN_CHECK_MS, lambda: self._check_domain(boot))
 
     def _lockspace_lost(self, name: str, pids: tuple[int, ...]) -> None:
@@ -205,7 +210,8 @@ class SimHost:
     def _pause(self, qemu: Qemu) -> None:
         if self.way.works() or not qemu.alive or self.vdsm.qemu is not qemu:
             return
-        qemu.paused = True
+        self.say("the VM is paused: input/output error")
+        qemu.paused = qemu.waits_for_storage = True
         self.sanlock.release(qemu.pid)
         self.vdsm.status(VmStatus.PAUSED)
         self.world.count()
@@ -217,9 +223,6 @@ class SimHost:
         self.way.up, self.way.hangs = True, False
         self.way.healed_ms = self.world.loop.now_ms()
         self.way.healed.set()
-        qemu = self.vdsm.qemu
-        if qemu is not None and qemu.paused:
-            self.resume_vm(qemu)
 
     def resume_vm(self, qemu: Qemu) -> None:
         """VDSM resumes what an I/O error paused, if it gets the lease again."""
@@ -227,6 +230,7 @@ class SimHost:
         def resumed(ok: bool) -> None:
             if ok and qemu.alive and self.vdsm.qemu is qemu:
                 qemu.paused = False
+                self.say("the VM is resumed")
                 self.world.checks.runs(qemu)
                 self.vdsm.status(VmStatus.UP)
                 self.world.count()

@@ -84,11 +84,15 @@ class SimVdsm:
         self._held: VmReport | None = None
         self._launch = 0
 
+    @property
+    def answers(self) -> bool:
+        return self.up and not self.recovering
+
     # what both kinds of agent ask, without waiting
 
     def check(self) -> None:
         """Raises ``VdsmGone``."""
-        if not self.up or self.recovering:
+        if not self.answers:
             raise VdsmGone
 
     def report_now(self) -> VmReport | None:
@@ -219,6 +223,8 @@ class SimVdsm:
         self._set(status)
 
     def _down(self, reason: ExitReason, code: int, message: str) -> None:
+        if reason in (ExitReason.START_FAILED, ExitReason.GENERIC_ERROR):
+            self._host.say(f"the VM does not start: {message}")
         self._set(VmStatus.DOWN, exit_code=code, exit_reason=reason, exit_message=message)
 
     def _set(self, status: VmStatus, **facts: Any) -> VmReport:
@@ -311,6 +317,7 @@ class SimVdsm:
         self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-create")
+        self._host.say("calls VM.create")
         self._world.checks.start_given(self._host)
         volume_id, _, lease = domain_xml.partition(" ")
         report = self.create(volume_id=volume_id, with_lease=lease == "lease", by="ours")
@@ -322,6 +329,7 @@ class SimVdsm:
         self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-destroy")
+        self._host.say("calls VM.destroy")
         self._world.checks.destroy_given(self._host)
         try:
             self.destroy()
@@ -334,6 +342,7 @@ class SimVdsm:
         self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-shutdown")
+        self._host.say("calls VM.shutdown")
         self._world.checks.shutdown_given(self._host)
         self.shutdown(delay_s)
         self._host.crash_point("after-shutdown")

@@ -257,7 +257,12 @@ class World:
         if qemu is None or qemu.number == target or target not in self.hosts:
             return
         source, there = self.hosts[qemu.number], self.hosts[target]
-        if not (there.powered and there.vdsm.up and there.vdsm.record is None and source.vdsm.qemu is qemu):
+        if there.vdsm.record is not None and there.vdsm.record.status is VmStatus.DOWN:
+            there.vdsm.record = None  # the engine clears what it finds of the dead
+        if not (
+            there.powered and there.vdsm.answers and there.vdsm.record is None and source.vdsm.qemu is qemu
+        ):
+            self.say("the engine cannot migrate the VM there", there)
             return
         self.say(f"the engine migrates the VM to {there.name}", source)
         source.vdsm.status(VmStatus.MIGRATION_SOURCE)
