@@ -262,7 +262,10 @@ def _of_health(s: Scene, state: State, changes: dict[str, Any]) -> None:
     was_good = state.was_good or "was_good" in changes
     if was_good and s.engine.good_twice:
         changes["others_first_until"] = MonotonicMs(0)
-    finding = sickness.examine(s) if was_good else None
+    # until it was good it is starting, which has its own limit; a pause is none of a start
+    finding = sickness.examine(s)
+    if not was_good and (finding is None or finding.kind is not sickness.Sickness.PAUSED):
+        finding = None
     if finding is None and s.engine.good:
         changes["bad_ms"] = 0
     elif finding is None or finding.excuse is not None:

@@ -80,6 +80,8 @@ class Checks:
     """The hosts' last decisions when the first invariant broke."""
     global_on_ms: int | None = None
     """Since when slot 0 says on; None: it says off."""
+    global_off_ms: int = 0
+    """When off was written last."""
     _hosts: dict[int, _OfHost] = field(default_factory=dict)
     locked_out: dict[int, int] = field(default_factory=dict)
     """By host: starts of ours that failed on the lease."""
@@ -346,6 +348,7 @@ class Checks:
                 self.global_on_ms = now
             elif not on:
                 self.global_on_ms = None
+                self.global_off_ms = now
             writing = self.world.hosts.get(writer) if writer is not None else None
             if writing is not None and not writing.upstream and not self._of(writing).global_asked:
                 self.broken("S7", writing, "writes slot 0, and nobody has asked it to")

@@ -215,7 +215,8 @@ def _vdsm(world: World, args: Sequence[str]) -> None:
             case "stop":
                 host.stop_vdsm()
             case "start":
-                host.start_vdsm(float(args[2]) if len(args) > 2 else 5.0)
+                if not host.vdsm.up:
+                    host.start_vdsm(float(args[2]) if len(args) > 2 else 5.0)
             case "restart":
                 host.stop_vdsm()
                 host.start_vdsm(float(args[2]) if len(args) > 2 else 15.0)
