@@ -407,8 +407,8 @@ def test_a_reading_that_is_taken_away_is_never_a_reason_for_a_command(
     name: str, snap: snapshot.Snapshot, state: State
 ) -> None:
     before = decide(replace(snap, request=None), state)
-    unknown: Evidence[Any] = Evidence()
-    after = decide(replace(snap, request=None, **{name: unknown}), state)
+    taken: dict[str, Any] = {name: Evidence()}
+    after = decide(replace(snap, request=None, **taken), state)
     if isinstance(after.command, StartVm | CleanVdsmEntry):
         assert before.command == after.command
         assert name in ("ha_hosts", "own_slot", "sd_hosts")
