@@ -7,7 +7,7 @@ import pytest
 
 from ovirt_he_agent.core import admission, snapshot
 from ovirt_he_agent.core.commands import CleanVdsmEntry, StartVm
-from ovirt_he_agent.core.model import ExitReason, VmStatus
+from ovirt_he_agent.core.model import DomainVitals, ExitReason, VmStatus
 from ovirt_he_agent.core.snapshot import Evidence, LeaseView, OwnLease
 from ovirt_he_agent.core.state import Attempt, End, Phase, State
 from ovirt_he_agent.core.whereabouts import Place
@@ -33,7 +33,7 @@ from tests.snapshots import (
 )
 
 
-def vitals(**facts: Any) -> Evidence[Any]:
+def vitals(**facts: Any) -> Evidence[DomainVitals]:
     known = startable().domain.value
     assert known is not None
     return seen(replace(known, **facts))
@@ -76,7 +76,9 @@ def test_no_start_while_one_condition_does_not_hold(facts: dict[str, Any], condi
 
 def test_a_domain_that_was_not_checked_yet_may_be_valid() -> None:
     assert isinstance(decide(startable(domain=vitals(actual=False, valid=False))).command, StartVm)
-    assert vitals().value.domain_id == DOMAIN_ID
+    known = vitals().value
+    assert known is not None
+    assert known.domain_id == DOMAIN_ID
 
 
 EVIDENCE = [f.name for f in fields(snapshot.Snapshot) if isinstance(getattr(startable(), f.name), Evidence)]
@@ -100,11 +102,12 @@ def test_each_reading_is_a_witness_or_is_known_not_to_be() -> None:
 
 
 def unknown(name: str, how: str) -> Evidence[Any]:
-    return {
+    readings: dict[str, Evidence[Any]] = {
         "never read": Evidence(),
         "failed": Evidence(problem="it broke"),
         "old": replace(getattr(startable(), name), at=ago(120)),
-    }[how]
+    }
+    return readings[how]
 
 
 @pytest.mark.parametrize("how", ["never read", "failed", "old"])

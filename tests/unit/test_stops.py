@@ -128,7 +128,7 @@ def test_a_guest_that_is_shutting_down_already_is_stopped_to_the_end() -> None:
 @pytest.mark.parametrize("cause", [c for c in StopCause if c is not StopCause.ASKED])
 def test_maintenance_ends_every_stop_of_ours(name: str, cause: StopCause) -> None:
     """S2, S14."""
-    decided = one(SICK, stopping(cause, kill=True, kills=1), **{name: seen(True)})
+    decided = one({**SICK, name: seen(True)}, stopping(cause, kill=True, kills=1))
     assert decided.command is None
     assert decided.state.stop is None
 
@@ -315,7 +315,7 @@ def test_no_twin_while_a_migration_explains_it_or_nobody_speaks() -> None:
 
 def test_maintenance_protects_a_twin_too() -> None:
     for name in ("local_maintenance", "global_maintenance"):
-        decisions = twin_later(*((s, {}) for s in range(0, 100, 10)), **{name: seen(True)})
+        decisions = twin_later(*((s, {name: seen(True)}) for s in range(0, 100, 10)))
         assert not commands(decisions)
     unread: Evidence[bool] = Evidence(problem="unreadable")
     assert not commands(twin_later(*((s, {}) for s in range(0, 100, 10)), local_maintenance=unread))
