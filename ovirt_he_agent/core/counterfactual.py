@@ -14,6 +14,7 @@ from ovirt_he_agent.core import (
     decision,
     neighbours,
     obstacles,
+    prospects,
     rules,
     score,
     sickness,
@@ -90,7 +91,7 @@ def _start_in(s: Scene, snap: Snapshot, state: State) -> int | None:
         return None
     if any(condition not in admission.WAITS for condition, _ in admission.lacking(d.scene)):
         return None
-    return max(1, max(admission.turn_at(d.scene), admission.pause_until(d.scene)) - s.now)
+    return max(1, prospects.start_at(d.scene) - s.now)
 
 
 def _ahead(s: Scene) -> Iterator[Change]:

@@ -2,6 +2,7 @@
 
 from ovirt_he_agent.core import admission, aftermath, candidates, model, peers
 from ovirt_he_agent.core.figures import host, left, span
+from ovirt_he_agent.core.model import MonotonicMs
 from ovirt_he_agent.core.peers import Claim
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.state import End
@@ -98,11 +99,25 @@ def lacks(s: Scene) -> str:
     )
 
 
+def start_at(s: Scene) -> MonotonicMs:
+    """When this host starts the VM if time alone is wanting: after its pauses, and in its turn."""
+    return s.now if admission.is_asked_for(s) else max(admission.turn_at(s), pauses_until(s))
+
+
+def pauses_until(s: Scene) -> MonotonicMs:
+    """Until then this host waits even if no better one may start the VM."""
+    if admission.is_asked_for(s):
+        return s.now
+    return max(admission.pause_until(s), admission.settled_at(s))
+
+
 def pause(s: Scene) -> str:
     """Why this host pauses, and for how long; empty: it does not."""
-    left_ms = admission.pause_until(s) - s.now
+    left_ms = pauses_until(s) - s.now
     if left_ms <= 0:
         return ""
+    if admission.settled_at(s) > admission.pause_until(s):
+        return f"this host waits {left(left_ms)}, so that hosts that come together know of each other"
     end = s.state.last_end
     if end is None:
         return f"this host waits {left(left_ms)}"

@@ -53,6 +53,7 @@ ORIGINS: Mapping[str, tuple[Phase, ...]] = {
     "twin-owns-the-lease": (Phase.RUNNING,),
     "paused-and-taken": (Phase.SICK,),
     "start-takes-too-long": (Phase.STARTING,),
+    "lost": (Phase.SICK,),
     "sick-too-long": (Phase.SICK,),
     "network-is-lost-here": (Phase.RUNNING,),
     "starting": (Phase.STANDBY, Phase.COOLDOWN),

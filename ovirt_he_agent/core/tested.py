@@ -94,12 +94,16 @@ def _stop(s: Scene) -> str:
     if stop is None:
         return "no stop is under way"
     parts = [f"stop for {span(s.now - stop.since)}: {stop.why}"]
+    if stop.told_at is None and not stop.kills:
+        sent = f"{s.snap.command.kind} in flight" if s.busy and s.snap.command is not None else "no command"
+        parts.append(f"nothing accepted by VDSM yet, {sent}")
     if stop.told_at is not None:
         parts.append(f"guest asked {span(s.now - stop.told_at)} ago, limit {span(rules.SHUTDOWN_LIMIT_MS)}")
     if stop.kill:
         parts.append("power off")
     if stop.killed_at is not None:
         parts.append(f"powered off {stop.kills} times, last {span(s.now - stop.killed_at)} ago")
+    parts += [_page(s), _vm(s), _short_place(s)]
     return "; ".join(parts)
 
 
@@ -169,8 +173,12 @@ def _twin(s: Scene) -> str:
     if s.state.twin is None:
         return f"{_short_place(s)}; no other host claims it beside this one"
     seen = s.state.twin_owner_seen
-    owned = f"seen as owner for {span(s.now - seen)}" if seen is not None else "not seen as owner"
-    return f"{_short_place(s)}; {host(s, s.state.twin)} claims it, {owned}, limit {span(rules.TWIN_MS)}"
+    read_at = [at for ref in s.snap.opened() if (at := s.snap.vm_leases.get(ref, _NEVER).at) is not None]
+    for_ms = min(read_at) - seen if read_at and seen is not None else None
+    owned = f"read as owner for {span(for_ms)}" if for_ms is not None else "not read as owner"
+    limit = span(rules.TWIN_MS)
+    twin = host(s, s.state.twin)
+    return f"{_short_place(s)}; {twin} claims it, {owned}, limit {limit}; local maintenance {_local(s)}"
 
 
 def _owners(s: Scene) -> str:
@@ -202,13 +210,29 @@ def _life(s: Scene) -> str:
 
 def _start_takes_too_long(s: Scene) -> str:
     return (
-        f"{_life(s)}; limit {span(sickness.start_limit_ms(s))}; {_witness(s)}; local maintenance {_local(s)}"
+        f"{_life(s)}; limit {span(sickness.start_limit_ms(s))}; "
+        f"{sickness.excuse_of_others(s) or _NO_WITNESS}; local maintenance {_local(s)}"
     )
 
 
 def _witness(s: Scene) -> str:
     witness = sickness.seen_good_by(s)
-    return "no other host sees its page" if witness is None else f"{host(s, witness)} sees its page"
+    return _NO_WITNESS if witness is None else f"{host(s, witness)} sees its page"
+
+
+_NO_WITNESS = "no other host sees its page"
+
+
+def _lost(s: Scene) -> str:
+    report = s.view.report if s.view is not None else None
+    if report is None:
+        return _sick_too_long(s)
+    agent, active = _GUEST[report.guest_agent_alive], _GUEST[report.guest_active]
+    guest = f"guest agent alive: {agent}, disks or CPUs active: {active}"
+    return f"{report.status_text}; {guest}; {_sick_too_long(s)}"
+
+
+_GUEST = {True: "yes", False: "no", None: "unknown"}
 
 
 def _sick_too_long(s: Scene) -> str:
@@ -291,6 +315,7 @@ INPUTS: Mapping[str, Callable[[Scene], str]] = {
     "twin-owns-the-lease": _twin,
     "paused-and-taken": _paused_and_taken,
     "start-takes-too-long": _start_takes_too_long,
+    "lost": _lost,
     "sick-too-long": _sick_too_long,
     "network-is-lost-here": _network,
     "starting": _life,

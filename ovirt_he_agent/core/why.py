@@ -47,13 +47,15 @@ def _started(d: Decision) -> tuple[str, ...]:
     if s.field.rank and turn <= s.now:
         return (
             how,
-            f"{goes_first(s)} and has not started it within {span(s.now - _nowhere_since(s))}",
+            f"{goes_first(s)} and has not started it within {span(s.now - _its_turn_since(s))}",
         )
     return how, f"every condition for a start holds, and {goes_first(s)}"
 
 
-def _nowhere_since(s: Scene) -> model.MonotonicMs:
-    return s.state.nowhere_since if s.state.nowhere_since is not None else s.now
+def _its_turn_since(s: Scene) -> model.MonotonicMs:
+    """Since when a better host could have started the VM while this one watched."""
+    since = s.state.nowhere_since if s.state.nowhere_since is not None else s.now
+    return max(since, s.state.joined_at)
 
 
 # Maintenance, evidence, trouble
@@ -220,7 +222,7 @@ def _soon(s: Scene) -> tuple[str, ...]:
             else f", and this one starts it {_after_rank(s)} later if it must"
         )
         return (f"{head}{goes_first(s)}{later}",)
-    pause_ms = admission.pause_until(s) - max(free_at, s.now)
+    pause_ms = prospects.pauses_until(s) - max(free_at, s.now)
     when = f"{left(pause_ms)} later" if pause_ms > 0 else "at once"
     return (f"{head}host {s.snap.host_id} starts it here {when}",)
 
@@ -250,7 +252,7 @@ def _waiting(s: Scene) -> tuple[str, ...]:
     if s.busy and s.snap.command is not None:
         ago = span(s.now - s.snap.command.given_at)
         return (f"{place(s)}, and this host waits for the end of {s.snap.command.kind}, sent {ago} ago",)
-    wait_ms = max(admission.turn_at(s), admission.pause_until(s)) - s.now
+    wait_ms = prospects.start_at(s) - s.now
     if s.field.rank and admission.turn_at(s) > s.now:
         pause = prospects.pause(s)
         return (

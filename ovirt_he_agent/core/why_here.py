@@ -42,6 +42,11 @@ def _paused_and_taken(s: Scene) -> tuple[str, ...]:
     return head, "another host has taken its lease meanwhile", *others
 
 
+def _lost(s: Scene) -> tuple[str, ...]:
+    head, *others = _killing(s)
+    return head, "its guest cannot be asked to shut down", *others
+
+
 def _stopping(s: Scene) -> tuple[str, ...]:
     stop = s.state.stop
     head = f"the engine VM is being shut down here: {_stop_why(s)}"
@@ -78,11 +83,11 @@ def _starting(s: Scene) -> tuple[str, ...]:
     usual = s.state.usual_boot_ms
     known = f" (the last boot took {span(usual)})" if usual is not None else ""
     clauses = [f"{head} for {span(took_ms)}{known}, and its engine has not been good yet ({s.engine.detail})"]
-    witness = sickness.seen_good_by(s)
+    excuse = sickness.excuse_of_others(s)
     if s.local_maintenance is not False:
         clauses.append("it is not stopped for that while local maintenance is on or unknown")
-    elif witness is not None:
-        clauses.append(f"{host(s, witness)} sees its page, so it is not stopped for that")
+    elif excuse is not None:
+        clauses.append(f"it is not stopped for that now: {excuse}")
     elif is_still_here:
         limit_ms = sickness.start_limit_ms(s)
         clauses.append(f"if it is not good in {left(limit_ms - took_ms)}, it is shut down here")
@@ -147,6 +152,7 @@ CLAUSES: Mapping[str, Callable[[Scene], tuple[str, ...]]] = {
     "twin-owns-the-lease": _killing,
     "paused-and-taken": _paused_and_taken,
     "start-takes-too-long": _stopping,
+    "lost": _lost,
     "sick-too-long": _stopping,
     "network-is-lost-here": _stopping,
     "starting": _starting,

@@ -7,7 +7,7 @@ import pytest
 
 from ovirt_he_agent.core import admission, snapshot
 from ovirt_he_agent.core.commands import CleanVdsmEntry, StartVm
-from ovirt_he_agent.core.model import ExitReason, VmStatus
+from ovirt_he_agent.core.model import DomainVitals, ExitReason, VmStatus
 from ovirt_he_agent.core.snapshot import Evidence, LeaseView, OwnLease
 from ovirt_he_agent.core.state import Attempt, End, Phase, State
 from ovirt_he_agent.core.whereabouts import Place
@@ -32,7 +32,7 @@ from tests.snapshots import (
 )
 
 
-def vitals(**facts: Any) -> Evidence[Any]:
+def vitals(**facts: Any) -> Evidence[DomainVitals]:
     known = startable().domain.value
     assert known is not None
     return seen(replace(known, **facts))
