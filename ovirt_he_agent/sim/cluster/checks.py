@@ -70,6 +70,8 @@ class _OfHost:
     started_ms: list[int] = field(default_factory=list)
     """Its starts of the last hour that have not brought a VM."""
     last_start_ms: int | None = None
+    shutdown: tuple[object, ...] = ()
+    """The life of the agent that asked a guest to shut down, and that guest."""
 
 
 @dataclass
@@ -80,8 +82,8 @@ class Checks:
     """The hosts' last decisions when the first invariant broke."""
     global_on_ms: int | None = None
     """Since when slot 0 says on; None: it says off."""
-    global_off_ms: int = 0
-    """When off was written last."""
+    global_changed_ms: int = 0
+    """When slot 0 was written last."""
     _hosts: dict[int, _OfHost] = field(default_factory=dict)
     locked_out: dict[int, int] = field(default_factory=dict)
     """By host: starts of ours that failed on the lease."""
@@ -288,10 +290,11 @@ class Checks:
         return max((known.last_start_ms or 0 for known in self._hosts.values()), default=0)
 
     def shutdown_given(self, host: "SimHost") -> None:
-        given = self._of(host).command
-        stop = given.state.stop if given is not None else None
-        if stop is not None and stop.told_at is not None:
+        known = self._of(host)
+        asked = host.agent, host.vdsm.qemu
+        if known.shutdown == asked:
             self.broken("S11", host, "the guest is asked to shut down for a second time")
+        known.shutdown = asked
         self._global_maintenance(host, "shutdown")
         self._maintenance_here(host, "shutdown")
 
@@ -343,12 +346,12 @@ class Checks:
     def slot_written(self, writer: int | None, number: int, block: bytes) -> None:
         now = self.world.loop.now_ms()
         if number == 0:
+            self.global_changed_ms = now
             on = block.rstrip(b"\0") in (b"maintenance=1", b"maintenance=True")
             if on and self.global_on_ms is None:
                 self.global_on_ms = now
             elif not on:
                 self.global_on_ms = None
-                self.global_off_ms = now
             writing = self.world.hosts.get(writer) if writer is not None else None
             if writing is not None and not writing.upstream and not self._of(writing).global_asked:
                 self.broken("S7", writing, "writes slot 0, and nobody has asked it to")

@@ -115,8 +115,13 @@ def _switch(world: World, args: Sequence[str]) -> None:
 
 
 def _gateway(world: World, args: Sequence[str]) -> None:
-    world.gateway_up = _on(args[0])
-    world.say(f"the gateway is {args[0]}")
+    if len(args) == 1:
+        world.gateway_up = _on(args[0])
+        world.say(f"the gateway is {args[0]}")
+        return
+    for host in _hosts(world, args[0]):
+        host.gateway_up = _on(args[1])
+        host.say(f"its way to the gateway is {args[1]}")
 
 
 def _vm(world: World, args: Sequence[str]) -> None:
@@ -352,7 +357,7 @@ DEEDS: dict[str, Deed] = {
     "bridge": Deed("bridge HOSTS on|off", "the management bridge, as VDSM reports it", _bridge),
     "dns": Deed("dns HOSTS|all on|off", "name resolution", _dns),
     "switch": Deed("switch on|off", "the switch between the hosts, and the gateway", _switch),
-    "gateway": Deed("gateway on|off", "what the network test pings", _gateway),
+    "gateway": Deed("gateway [HOSTS] on|off", "what the network test pings, or a host's way to it", _gateway),
     "vm": Deed(
         "vm crash|reboot|shutdown|hang|db-down|process-dead|good|pause|resume|pause-timeout",
         "what happens to the VM and the engine in it",

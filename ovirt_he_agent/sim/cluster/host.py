@@ -44,10 +44,12 @@ class SimHost:
         self.network_up = True
         self.dns_up = True
         self.bridge_up = True
+        self.gateway_up = True
         self.cpu_load = 0.1
         self.memory_free_mib = 64_000
         self.local = False
         self.local_manual = False
+        self.local_changed_ms = 0
         self.state_file: bytes | None = None
         self.crash_at: str | None = None
         """The agent is killed when it comes to this point of a command."""
@@ -110,7 +112,7 @@ class SimHost:
         self.booted_ms = self.world.loop.now_ms()
         self.uptime_ms = 60_000 + self.number * 7_919 + self.boots * 1_003
         self.way.up, self.way.hangs, self.way.read_only = True, False, False
-        self.network_up = self.bridge_up = self.dns_up = True
+        self.network_up = self.bridge_up = self.dns_up = self.gateway_up = True
         self.sanlock = self._new_sanlock()
         self.vdsm.up, self.vdsm.recovering = True, False
         self.vdsm.record, self.vdsm.qemu = None, None
@@ -260,7 +262,7 @@ class SimHost:
         if not self.powered:
             self.boot()
             return
-        self.network_up = self.bridge_up = self.dns_up = True
+        self.network_up = self.bridge_up = self.dns_up = self.gateway_up = True
         self.vdsm.faults = Faults()
         if self.way.read_only or self.way.latency_s:
             self.way.read_only, self.way.latency_s = False, 0.0
@@ -375,6 +377,7 @@ class SimHost:
     def set_local(self, on: bool) -> None:
         """hosted-engine --set-maintenance, or VDSM."""
         self.say(f"local maintenance {'on' if on else 'off'}")
+        self.local_changed_ms = self.world.loop.now_ms()
         self.local = on
         if not on:
             self.local_manual = False

@@ -265,6 +265,7 @@ class _HaConf:
         if mode is model.LocalMode.LOCAL_MANUAL:
             self._host.local_manual = on
         self._host.local = on
+        self._host.local_changed_ms = self._host.world.loop.now_ms()
 
 
 class _Network:

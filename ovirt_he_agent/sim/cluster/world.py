@@ -223,7 +223,7 @@ class World:
                 return ProbeOutcome.NO_ANSWER, 0.0
 
     def gateway_seen(self, host: SimHost) -> bool:
-        return host.network_up and self.switch_up and self.gateway_up
+        return host.network_up and host.gateway_up and self.switch_up and self.gateway_up
 
     # what happens to the VM
 
