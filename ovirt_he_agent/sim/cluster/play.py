@@ -152,10 +152,10 @@ class _Player:
                 continue
             if host.running_for_s() < 60 or not host.writes_well_for_s(PATROL_S + SLOT_AGE_S):
                 continue
-            decision = world.checks.decisions().get(host.number)
-            if decision is None or decision.published is None:
+            if (age_s := world.checks.slot_age_s(host)) <= SLOT_AGE_S:
                 continue
-            if (age_s := world.checks.slot_age_s(host)) > SLOT_AGE_S:
+            decision = world.checks.decisions().get(host.number)
+            if decision is not None and decision.published is not None:
                 world.checks.broken("L8", host, f"its slot is {age_s:.0f} s old although the storage works")
 
     def come_to_rest(self) -> None:
