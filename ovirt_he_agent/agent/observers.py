@@ -60,6 +60,8 @@ class World:
 
 NEW_MS = 4_000
 """From the join: a start comes no earlier than ``admission.SETTLED_MS`` after it."""
+NOBODY_TO_WATCH_S = 60.0
+"""It is poked when there is somebody."""
 _AT_FIRST = Wants(alert=True, lease_owners=True, count_down=False, domain_monitor=True, watch=None)
 
 
@@ -106,7 +108,7 @@ class Observers:
         self._watch = self._component(
             "watch",
             self._watch_claimant,
-            lambda: s.whiteboard_s if self.wants.watch is None else s.whiteboard_alert_s,
+            lambda: NOBODY_TO_WATCH_S if self.wants.watch is None else s.whiteboard_alert_s,
         )
         self._writer = self._component("own-slot", self._write_own_slot, lambda: PERIOD_S)
         self._hosts = self._component(
@@ -115,7 +117,7 @@ class Observers:
         self._local_file = self._component("local-maintenance", self._read_local_file, lambda: s.local_file_s)
         self._state_file = self._component("state-file", self.memory.save, lambda: s.state_file_s)
         self._history = self._component(
-            "definition-history", world.definitions.see_to_history, lambda: s.local_file_s
+            "definition-history", world.definitions.see_to_history, lambda: s.history_s
         )
         self._vm_conf = self._component("vm-conf", self._see_to_vm_conf, lambda: s.definition_s)
         self._vm_conf_text = VmConf(world.vm_conf, world.definitions) if world.vm_conf is not None else None
@@ -317,7 +319,7 @@ class Observers:
         """What others say is news; our own words, and that somebody goes on saying the same, are none."""
         board = self._board
         old = board.slots.value
-        if old is None or _said(old, board.host_id) != _said(slots, board.host_id):
+        if old is None or not _same_said(old, slots, but=board.host_id):
             board.news.set()
             self._owners.poke()
         board.slots = board.slots.renewed(slots, board.clock())
@@ -331,12 +333,12 @@ class Observers:
         found = await self._world.whiteboard.read_some(path, [host_id])
         new = found.get(host_id)
         old = board.slots.value.get(host_id)
-        if new == old or board.slots.value is None:
+        if new is old or new == old or board.slots.value is None:
             return
         slots = {number: slot for number, slot in board.slots.value.items() if number != host_id}
         if new is not None:
             slots[host_id] = new
-        if _said(board.slots.value, 0) != _said(slots, 0):
+        if not _same_said(board.slots.value, slots, but=0):
             board.news.set()
             self._owners.poke()
         board.slots = Evidence(slots, board.slots.at, board.slots.problem)  # the others are as old as before
@@ -409,7 +411,7 @@ class Observers:
     def see_to_definition(self, now: model.MonotonicMs) -> None:
         """Learn from the last start, and put the definition of the next one on the board."""
         board, definitions = self._board, self._world.definitions
-        definitions.follow(board.snapshot(), now)
+        definitions.follow(board.snapshot, now)
         if not definitions.is_saved and self._history.condition.ok:
             self._history.poke()
         definition = None if self._in_local_maintenance() else definitions.current()
@@ -432,12 +434,15 @@ class Observers:
             board.vm_leases.clear()
             return
         before = {ref: read.value for ref, read in board.vm_leases.items()}
-        refs = board.snapshot().leases()
+        refs = snapshot.leases(board.definition.value, board.deployed_lease)
         for gone in board.vm_leases.keys() - set(refs):
             del board.vm_leases[gone]
-        async with asyncio.TaskGroup() as tasks:
-            for ref in refs:
-                tasks.create_task(self._read_owner(ref))
+        if len(refs) == 1:  # as a rule: no need of a task
+            await self._read_owner(refs[0])
+        else:
+            async with asyncio.TaskGroup() as tasks:
+                for ref in refs:
+                    tasks.create_task(self._read_owner(ref))
         if {ref: read.value for ref, read in board.vm_leases.items()} != before or self.wants.alert:
             board.news.set()
 
@@ -447,7 +452,7 @@ class Observers:
         try:
             info = await self._world.vdsm.volume_info(ref.domain_id, ref.image_id, ref.volume_id)
         except NotThere as e:
-            if ref in board.snapshot().opened():
+            if ref in snapshot.opened(board.definition.value, board.deployed_lease):
                 board.vm_leases[ref] = old.failed(str(e))
             else:  # safety: an earlier volume of a disk went, and its lease with it: nobody can hold that now
                 gone = snapshot.LeaseView(owners=(), is_leaf=False)
@@ -473,20 +478,28 @@ class Observers:
             self._board.probed(probe, here=place is not None)
 
 
-def _said(slots: Mapping[int, snapshot.PeerSlot], but: int) -> dict[int, tuple[object, ...]]:
-    """What others say that a decision may hang on at once."""
-    return {
-        number: (
-            slot.readable,
-            slot.claims_vm,
-            slot.stopped,
-            slot.local_maintenance,
-            slot.state,
-            slot.others_first,
-        )
-        for number, slot in slots.items()
-        if number != but
-    }
+def _same_said(
+    old: Mapping[int, snapshot.PeerSlot], new: Mapping[int, snapshot.PeerSlot], *, but: int
+) -> bool:
+    """Others say the same as before, in all that a decision may hang on at once."""
+    for number in old.keys() | new.keys():
+        before, now = old.get(number), new.get(number)
+        if before is now or number == but:
+            continue
+        if before is None or now is None or _said(before) != _said(now):
+            return False
+    return True
+
+
+def _said(slot: snapshot.PeerSlot) -> tuple[object, ...]:
+    return (
+        slot.readable,
+        slot.claims_vm,
+        slot.stopped,
+        slot.local_maintenance,
+        slot.state,
+        slot.others_first,
+    )
 
 
 _FIELDS: dict[str, tuple[str, ...]] = {

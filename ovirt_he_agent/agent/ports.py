@@ -4,7 +4,7 @@ All of them raise ``errors.HeAgentError`` subclasses and nothing else, and come
 back within the limits that their adapters set.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -130,7 +130,7 @@ class Definitions(Protocol):
         """A start with this definition is about to be given."""
         ...
 
-    def follow(self, snap: snapshot.Snapshot, now: model.MonotonicMs) -> None:
+    def follow(self, look: Callable[[], snapshot.Snapshot], now: model.MonotonicMs) -> None:
         """Learn from how a start went."""
         ...
 

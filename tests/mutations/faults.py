@@ -1,2 +1,2 @@
-FAULTS=()
-BY_NAME={}
+FAULTS = ()
+BY_NAME = {}

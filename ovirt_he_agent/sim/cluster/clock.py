@@ -36,7 +36,7 @@ class _Handle(asyncio.TimerHandle):
     __slots__ = ("act", "args", "context", "off")
 
     def __init__(self, act: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
-        self.act: Callable[..., object] | None = act
+        self.act = act
         self.args = args
         self.context = context
         self.off = False
@@ -46,7 +46,6 @@ class _Handle(asyncio.TimerHandle):
 
     def cancel(self) -> None:
         self.off = True
-        self.act, self.args = None, ()  # what they refer to is not needed any more
 
     def cancelled(self) -> bool:
         return self.off
@@ -57,6 +56,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._now_ms = 0
         self._order = 0
         self._ready: deque[_Handle] = deque()
         self._timers: list[tuple[float, int, _Handle]] = []
@@ -67,7 +67,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # what the world uses
 
     def now_ms(self) -> int:
-        return int(self._now * 1000 + 0.5)
+        return self._now_ms
 
     def at(self, ms: int, act: Callable[[], None]) -> asyncio.TimerHandle:
         """Call ``act`` at ``ms``; it belongs to nobody, so nothing holds it back."""
@@ -96,11 +96,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                     handle = ready.popleft()
                     if handle.off or (self._frozen and self._held_back(handle)):
                         continue
-                    assert handle.act is not None
                     handle.context.run(handle.act, *handle.args)
                 if self.failures or not timers or timers[0][0] > until:
                     break
-                self._now = max(self._now, timers[0][0])
+                self._set(timers[0][0])
                 due = self._now + 1e-9
                 while timers and timers[0][0] <= due:
                     timer = heapq.heappop(timers)[2]
@@ -110,7 +109,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(None)
         if self.failures:
             raise self.failures[0]
-        self._now = max(self._now, until)
+        self._set(until)
+
+    def _set(self, now: float) -> None:
+        if now > self._now:
+            self._now = now
+            self._now_ms = int(now * 1000 + 0.5)
 
     def _held_back(self, handle: _Handle) -> bool:
         owner = handle.context.get(OWNER)

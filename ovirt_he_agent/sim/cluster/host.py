@@ -31,6 +31,7 @@ class SimHost:
 
     def __init__(self, world: "World", number: int, host_id: int, *, upstream: bool) -> None:
         self.world = world
+        self._loop = world.loop
         self.number = number
         self.host_id = host_id
         self.name = f"host{number}"
@@ -88,7 +89,7 @@ class SimHost:
         )
 
     def clock(self) -> model.MonotonicMs:
-        return model.MonotonicMs(self.uptime_ms + self.world.loop.now_ms() - self.booted_ms)
+        return model.MonotonicMs(self._loop.now_ms() + self.uptime_ms - self.booted_ms)
 
     def vdsm_clock(self) -> int:
         """Grows with every reading, so that two reports are never of the same age."""

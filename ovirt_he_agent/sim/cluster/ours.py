@@ -166,6 +166,7 @@ class OurAgent:
             definition_s=20.0,
             host_facts_s=3600.0,
             local_file_s=10.0,
+            history_s=60.0,
             own_lease_s=10.0,
             hosts_s=10.0,
             lease_owners_s=10.0,
@@ -233,7 +234,7 @@ class _Definitions:
     async def begin(self, sha256: str, command: int) -> None:
         pass
 
-    def follow(self, snap: snapshot.Snapshot, now: model.MonotonicMs) -> None:
+    def follow(self, look: Callable[[], snapshot.Snapshot], now: model.MonotonicMs) -> None:
         pass
 
 

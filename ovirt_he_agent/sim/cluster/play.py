@@ -118,10 +118,12 @@ class _Player:
                 continue
             if host.running_for_s() < 60 or not host.writes_well_for_s(PATROL_S + SLOT_AGE_S):
                 continue
+            if (age_s := world.checks.slot_age_s(host)) <= SLOT_AGE_S:
+                continue
             decision = world.checks.decisions().get(host.number)
-            if decision is None or decision.published is None or decision.phase is Phase.LOCAL:
+            if decision is None or decision.phase is Phase.LOCAL:
                 continue  # in local maintenance the storage need not be there
-            if (age_s := world.checks.slot_age_s(host)) > SLOT_AGE_S:
+            if decision.published is not None:
                 world.checks.broken("L8", host, f"its slot is {age_s:.0f} s old although the storage works")
 
     def come_to_rest(self) -> None:
