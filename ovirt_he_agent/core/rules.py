@@ -322,6 +322,8 @@ def _shut_down(s: Scene) -> VmCommand | None:
         return None
     if stop is not None and _good_lately(s, stop) and stop.cause is not StopCause.ASKED:
         return None
+    if stop is not None and stop.kill:
+        return _power_off(s)  # there is nobody to ask
     return ShutdownVm(s.snap.vm_id, SHUTDOWN_DELAY_S, stop.why if stop is not None else "")
 
 
