@@ -235,6 +235,8 @@ def _ended(
 
 def _of_place(s: Scene, state: State, changes: dict[str, Any]) -> None:
     match s.verdict.place:
+        case Place.NOWHERE if s.global_maintenance is not False:
+            changes["nowhere_since"] = None  # no turn of anybody's passes while nobody may
         case Place.NOWHERE:
             if state.nowhere_since is None:
                 changes["nowhere_since"] = s.now

@@ -39,5 +39,4 @@ def test_scenarios_are_complete() -> None:
 def test_readme_says_what_must_hold(name: str) -> None:
     title, _, text = (HERE / name / "README").read_text().partition("\n\n")
     assert title
-    assert "\n" not in title
-    assert len(text.split()) >= 8, "say what must hold, and why"
+    assert text.strip(), "say what must hold, and why"

@@ -11,6 +11,7 @@ from typing import ClassVar
 from ovirt_he_agent.agent.requests import Requests
 from ovirt_he_agent.core.model import ExitReason, VmStatus
 from ovirt_he_agent.errors import BadInput, ExitCode
+from ovirt_he_agent.sim.cluster import vdsm
 from ovirt_he_agent.sim.cluster.host import SimHost
 from ovirt_he_agent.sim.cluster.qemu import Guest
 from ovirt_he_agent.sim.cluster.world import VOLUME_ID, World
@@ -314,8 +315,14 @@ def _definition(world: World, args: Sequence[str]) -> None:
 
 def _by_hand(world: World, args: Sequence[str]) -> None:
     for host in _hosts(world, args[0]):
-        host.say("somebody starts the VM by hand")
-        host.vdsm.create(volume_id=VOLUME_ID, with_lease="lease-less" not in args, by="admin")
+        record = host.vdsm.record
+        if record is not None and record.status is VmStatus.DOWN:
+            host.vdsm.record = None
+        try:
+            host.vdsm.create(volume_id=VOLUME_ID, with_lease="lease-less" not in args, by="admin")
+            host.say("somebody starts the VM by hand")
+        except (vdsm.VmThere, vdsm.VdsmGone) as e:
+            host.say(f"somebody cannot start the VM by hand: {e}")
 
 
 def _request(world: World, args: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ RESTART_S = 2.0
 """systemd's RestartSec of the agent's unit."""
 UPSTREAM_RESTART_S = 10.0
 """That of upstream's units (he-ha: initscripts/ovirt-ha-agent.service.in)."""
+UPSTREAM_STOPS_S = 20.0
 DOMAIN_CHECK_MS = 10_000
 VDSM_EPOCH = (1 << 31) - 1
 """VDSM's event clock begins there at each boot (vdsm: lib/vdsm/virt/vm.py)."""
@@ -334,7 +335,8 @@ class SimHost:
         """systemctl restart."""
         self.stop_agent()
         self.agent_wanted = True
-        self._later(1.5, self._start_again)
+        # upstream's ends within a loop and its last words, and systemd waits for that
+        self._later(1.5 if self.neighbour is None else UPSTREAM_STOPS_S, self._start_again)
 
     def _start_again(self) -> None:
         if self.agent_wanted and self.powered:
@@ -351,7 +353,7 @@ class SimHost:
             if self.powered:
                 self.start_agent()
 
-        self._later(20.0 if not upstream else 3.0, start)
+        self._later(UPSTREAM_STOPS_S if not upstream else 3.0, start)
 
     def _later(self, seconds: float, act: Callable[[], Any]) -> None:
         boot = self._boot

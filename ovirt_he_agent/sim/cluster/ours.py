@@ -119,7 +119,12 @@ class OurAgent:
         """SIGSTOP, and SIGCONT later: its clock goes on, it does not."""
         loop = self._world.loop
         loop.freeze(self.owner)
-        loop.at(loop.now_ms() + int(seconds * 1000), lambda: loop.thaw(self.owner))
+
+        def thaw() -> None:
+            self._host.agent_since_ms = loop.now_ms()  # what it has not done yet cannot be held against it
+            loop.thaw(self.owner)
+
+        loop.at(loop.now_ms() + int(seconds * 1000), thaw)
 
     def tear(self, sectors: int) -> None:
         self._whiteboard.tear(sectors)
