@@ -78,6 +78,8 @@ class SimVdsm:
         self.faults = Faults()
         self.record: VmReport | None = None
         self.qemu: Qemu | None = None
+        self.back_ms = 0
+        """When it answered again after its last restart."""
         self.monitors_domain = False
         self._events: deque[VmReport | None] = deque()
         self._arrived = asyncio.Event()
@@ -258,6 +260,7 @@ class SimVdsm:
         if not self.up:
             return
         self.recovering = False
+        self.back_ms = self._world.loop.now_ms()
         if self.record is not None and self.record.status is VmStatus.DOWN:
             self.record = None  # it keeps no record of the dead over a restart
         elif self.record is not None and (self.qemu is None or not self.qemu.alive):
