@@ -56,8 +56,7 @@ def examine(s: Scene) -> Finding | None:
         )
     if kind is not Sickness.DB_DOWN and s.network is not None and s.network < 1.0:
         return Finding(kind, f"only {s.network:.0%} of this host's own network probes succeed")
-    witness = seen_good_by(s)
-    return Finding(kind, f"host {witness} sees its page" if witness is not None else None)
+    return Finding(kind, excuse_of_others(s))
 
 
 def _kind(outcome: ProbeOutcome, report: model.VmReport) -> Sickness | None:
@@ -68,6 +67,14 @@ def _kind(outcome: ProbeOutcome, report: model.VmReport) -> Sickness | None:
             return Sickness.GUEST_DEAD if report.guest_agent_alive is False else Sickness.NO_ANSWER
         case ProbeOutcome.NO_RESOLUTION:
             return None
+
+
+def excuse_of_others(s: Scene) -> str | None:
+    """Others see the engine well, or may: what they say cannot be read. None: nobody does."""
+    if s.snap.slots.known(s.now, snapshot.SLOT_LIMIT_MS) is None:
+        return "the whiteboard is unknown: another host may see its page"
+    witness = seen_good_by(s)
+    return f"host {witness} sees its page" if witness is not None else None
 
 
 def seen_good_by(s: Scene) -> int | None:

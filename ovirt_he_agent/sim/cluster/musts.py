@@ -7,6 +7,7 @@ is told as a violation ``must``.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ovirt_he_agent.core import whiteboard
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.sim.cluster.world import World
 
@@ -56,7 +57,13 @@ def _run(world: World, args: Sequence[str], told: Told) -> None:
 
 
 def _not_run(world: World, args: Sequence[str], told: Told) -> None:
-    told(world.running is None)
+    match args:
+        case []:
+            told(world.running is None)
+        case ["on", number]:
+            told(not any(qemu.runs and qemu.number == int(number) for qemu in world.qemus))
+        case _:
+            raise ValueError(" ".join(args))
 
 
 def _good(world: World, args: Sequence[str], told: Told) -> None:
@@ -106,9 +113,26 @@ def _global(world: World, args: Sequence[str], told: Told) -> None:
     told((world.checks.global_on_ms is not None) is {"on": True, "off": False}[args[0]])
 
 
+def _slot(world: World, args: Sequence[str], told: Told) -> None:
+    number, *words = args
+    said = world.storage.decode(int(number), world.storage.slots.get(int(number), b""))
+    told(isinstance(said, whiteboard.HostSlot) and all(word in _said(said) for word in words))
+
+
+def _said(slot: whiteboard.HostSlot) -> tuple[str, ...]:
+    """Words that a story may expect in a slot: its state, the VM's, and the flags that are set."""
+    vm = slot.engine_status.vm.value if slot.engine_status is not None else "?"
+    flags = {
+        "stopped": slot.stopped,
+        "maintenance": slot.local_maintenance,
+        "others-first": slot.others_first,
+    }
+    return (slot.state or "", vm, *(name for name, is_set in flags.items() if is_set))
+
+
 MUSTS: dict[str, Must] = {
     "run": Must("run [on N]", "the VM runs now, on host N", _run),
-    "not run": Must("not run", "the VM does not run now", _not_run),
+    "not run": Must("not run [on N]", "the VM does not run now, or not on host N", _not_run),
     "good": Must("good [within S]", "the engine is good now, or S seconds later", _good),
     "start within": Must(
         "start within S [on N]", "in the next S seconds the VM is started, on host N", _start_within
@@ -116,6 +140,11 @@ MUSTS: dict[str, Must] = {
     "no start": Must("no start S", "in the next S seconds the VM is not started", _no_start),
     "no stop": Must("no stop S", "the VM that runs now lives for S more seconds", _no_stop),
     "phase": Must("phase N PHASE", "the agent of host N, one of ours, is in PHASE now", _phase),
+    "slot": Must(
+        "slot N WORD...",
+        "host N's slot says: its state, the VM's word, or stopped, maintenance, others-first",
+        _slot,
+    ),
     "global": Must("global on|off", "what slot 0 says now of global maintenance", _global),
 }
 """By the words that a form begins with."""

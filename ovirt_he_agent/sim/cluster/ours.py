@@ -117,13 +117,13 @@ class OurAgent:
 
     def freeze(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT later: its clock goes on, it does not."""
-        self.owner.frozen = True
         loop = self._world.loop
 
         def thaw() -> None:
             self._host.agent_since_ms = loop.now_ms()  # what it has not done yet cannot be held against it
             loop.thaw(self.owner)
 
+        loop.freeze(self.owner)
         loop.at(loop.now_ms() + int(seconds * 1000), thaw)
 
     def tear(self, sectors: int) -> None:

@@ -12,6 +12,7 @@ from ovirt_he_agent.core.decision import Decision
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.sim.cluster import deeds, musts, timeline
 from ovirt_he_agent.sim.cluster.checks import Violation
+from ovirt_he_agent.sim.cluster.patrol import Patrol
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
 
@@ -76,6 +77,7 @@ class _Player:
         self._world = world
         self._progress = progress
         self._story = story
+        self._watch = Patrol(world)
         self.first_good_s: float | None = None
 
     def run(self) -> None:
@@ -109,6 +111,7 @@ class _Player:
         world.at(world.now_s() + PATROL_S, self._patrol)
         if self._progress is not None:
             self._progress(world.now_s())
+        self._watch.look()
         for host in world.hosts.values():
             agent = host.agent
             if host.upstream or agent is None or not agent.alive or agent.owner.frozen:
@@ -116,8 +119,8 @@ class _Player:
             if host.running_for_s() < 60 or not host.writes_well_for_s(PATROL_S + SLOT_AGE_S):
                 continue
             decision = world.checks.decisions().get(host.number)
-            if decision is None or decision.published is None:
-                continue
+            if decision is None or decision.published is None or decision.phase is Phase.LOCAL:
+                continue  # in local maintenance the storage need not be there
             if (age_s := world.checks.slot_age_s(host)) > SLOT_AGE_S:
                 world.checks.broken("L8", host, f"its slot is {age_s:.0f} s old although the storage works")
 

@@ -314,6 +314,7 @@ class SimVdsm:
         return self.record
 
     async def create_vm(self, vm_id: str, domain_xml: str) -> VmReport:
+        self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-create")
         self._host.say("calls VM.create")
@@ -325,6 +326,7 @@ class SimVdsm:
         return report
 
     async def destroy_vm(self, vm_id: str) -> None:
+        self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-destroy")
         self._host.say("calls VM.destroy")
@@ -337,6 +339,7 @@ class SimVdsm:
         self._maybe_lose()
 
     async def shutdown_vm(self, vm_id: str, *, delay_s: int, message: str) -> None:
+        self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-shutdown")
         self._host.say("calls VM.shutdown")
