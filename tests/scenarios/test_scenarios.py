@@ -33,10 +33,3 @@ def test_scenarios_are_complete() -> None:
             directory.name
         )
     assert len(directories) >= 60
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_readme_says_what_must_hold(name: str) -> None:
-    title, _, text = (HERE / name / "README").read_text().partition("\n\n")
-    assert title
-    assert text.strip(), "say what must hold, and why"
