@@ -127,14 +127,14 @@ class Whiteboard:
         """Let the thread end; does not wait for it."""
         self._worker.close()
 
-    async def read(self, path: Path, known_ids: Collection[int]) -> WhiteboardReading:
-        """Slot 0, the slots of ``known_ids`` and those in use before; now and then all.
+    async def read(self, path: Path, known_ids: Collection[int], *, scan: bool = False) -> WhiteboardReading:
+        """Slot 0, the slots of ``known_ids`` and those in use before; now and then, or with ``scan``, all.
 
         Numbers that are no host id (1..2000) are ignored. Raises ``VolumeUnreadable``, ``Stuck``.
         """
         worker = self._worker_of(path)
         began = self._clock()
-        scan = self._scanned_at is None or began - self._scanned_at >= SCAN_MS
+        scan = scan or self._scanned_at is None or began - self._scanned_at >= SCAN_MS
         wanted = range(MAX_HOST_ID + 1) if scan else sorted({0, *_host_ids(known_ids), *self._seen})
         blocks = await self._blocks(worker, path, wanted)
         slot_0 = blocks.pop(0)
@@ -175,6 +175,14 @@ class Whiteboard:
     async def write_global(self, path: Path, block: bytes) -> None:
         """Write the 4096 bytes of slot 0; any host may, and the last one wins. Raises as ``write_slot``."""
         await self._write(path, 0, block)
+
+    async def rewrite_slot(self, path: Path, host_id: int) -> None:
+        """Write what stands in the slot of ``host_id`` once more: whether the volume takes it.
+
+        Who may, and what it raises: as ``write_slot``, and ``VolumeUnreadable``.
+        """
+        blocks = await self._blocks(self._worker_of(path), path, [host_id])
+        await self.write_slot(path, host_id, blocks.get(host_id, bytes(SLOT_BYTES)))
 
     async def _write(self, path: Path, number: int, block: bytes) -> None:
         if len(block) != SLOT_BYTES:
@@ -296,6 +304,7 @@ def _peer(
         others_first=slot.others_first,
         policy_hash=slot.policy_hash,
         engine_seen_ago_s=slot.engine_seen_ago_s,
+        timestamp_s=slot.timestamp,
         problem=problem if claim is None else "",
         first_seen_at=first_seen_at,
         changed_at=changed_at,

@@ -58,6 +58,8 @@ class World:
     """Wall-clock text of a time on the agent's clock, for people."""
 
 
+NEW_MS = 4_000
+"""From the join: a start comes no earlier than ``admission.SETTLED_MS`` after it."""
 NOBODY_TO_WATCH_S = 60.0
 """It is poked when there is somebody."""
 _AT_FIRST = Wants(alert=True, lease_owners=True, count_down=False, domain_monitor=True, watch=None)
@@ -140,9 +142,10 @@ class Observers:
             self._page,
         )
 
-    @property
-    def whiteboard(self) -> Path | None:
-        """Where the whiteboard volume is prepared; None: not now."""
+    async def prepared_whiteboard(self) -> Path:
+        """For people who want to write to it: prepared now if it is not; raises why it cannot be."""
+        if self._storage.whiteboard is None or self._in_local_maintenance():
+            return await self._storage.prepare_whiteboard()
         return self._storage.whiteboard
 
     @property
@@ -253,8 +256,9 @@ class Observers:
         prepared = self._storage.whiteboard is not None
         await self._storage.prepare()
         if not prepared:
-            self._board_reader.poke()
-            self._lease.poke()
+            for waiting in (self._board_reader, self._lease, self._writer):
+                if waiting.condition.ok is not False:  # a failing one has poked us: it keeps to its own pace
+                    waiting.poke()
 
     def _storage_period_s(self) -> float:
         vitals = self._board.domain.value
@@ -298,13 +302,18 @@ class Observers:
         board = self._board
         known = {*(board.ha_hosts.value or ()), self._deployment.host_id}
         try:
-            reading = await self._world.whiteboard.read(self._storage.whiteboard, known)
+            reading = await self._world.whiteboard.read(self._storage.whiteboard, known, scan=self._is_new())
         except HeAgentError:
             self._storage.forget()  # the engine may have torn the image down
             self._storage_component.poke()
             raise
         self._note_slots(reading.slots)
         self._note("global_maintenance", reading.global_maintenance)
+
+    def _is_new(self) -> bool:
+        """sanlock tells of hosts that joined at the same time only with its next renewal, 2 T later."""
+        lease = self._board.own_ha_lease.value
+        return lease is not None and lease.held and self._board.clock() - lease.since <= NEW_MS
 
     def _note_slots(self, slots: Mapping[int, snapshot.PeerSlot]) -> None:
         """What others say is news; our own words, and that somebody goes on saying the same, are none."""
@@ -336,13 +345,14 @@ class Observers:
 
     async def _write_own_slot(self) -> None:
         self.own_slot.definition_at = self._board.definition.at
+        problem = self._board.own_slot.problem
         try:
             await self.own_slot.write(self._storage.whiteboard, self._storage.lockspace)
         except HeAgentError as e:
             if self._in_local_maintenance() and not isinstance(e, NotYet):
                 raise NoStorageInMaintenance(str(e)) from e
             raise
-        if self._board.own_slot.problem is not None:
+        if problem is not None:
             self._board.news.set()
 
     async def _look_at_network(self) -> None:

@@ -72,7 +72,10 @@ class Whiteboard(Protocol):
     written by any host, and the last writer wins.
     """
 
-    async def read(self, path: Path, known_ids: Collection[int]) -> WhiteboardReading: ...
+    async def read(self, path: Path, known_ids: Collection[int], *, scan: bool = False) -> WhiteboardReading:
+        """``scan``: also slots of hosts that nobody knows of."""
+        ...
+
     async def read_some(self, path: Path, host_ids: Collection[int]) -> Mapping[int, snapshot.PeerSlot]:
         """Those of these slots that are in use, now; what is learned counts for ``read`` as well."""
         ...
@@ -80,6 +83,10 @@ class Whiteboard(Protocol):
     async def read_global(self, path: Path) -> GlobalFlag: ...
     async def write_slot(self, path: Path, host_id: int, block: bytes) -> None:
         """When it raises ``Stuck`` or ``Retryable``, the block may have been written or may be yet."""
+        ...
+
+    async def rewrite_slot(self, path: Path, host_id: int) -> None:
+        """The bytes that stand there, as they are; raises as ``write_slot``."""
         ...
 
     async def write_global(self, path: Path, block: bytes) -> None:

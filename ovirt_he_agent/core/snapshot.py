@@ -139,6 +139,8 @@ class PeerSlot:
     first_seen_at: model.MonotonicMs
     changed_at: model.MonotonicMs | None = None
     """When its bytes last changed before our eyes; None: never yet."""
+    timestamp_s: int | None = None
+    """Of its writer's clock; None: damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

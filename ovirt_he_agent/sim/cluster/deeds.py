@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from ovirt_he_agent.agent.requests import Requests
 from ovirt_he_agent.core.model import ExitReason, VmStatus
-from ovirt_he_agent.errors import BadInput
+from ovirt_he_agent.errors import BadInput, ExitCode
+from ovirt_he_agent.sim.cluster import vdsm
 from ovirt_he_agent.sim.cluster.host import SimHost
 from ovirt_he_agent.sim.cluster.qemu import Guest
 from ovirt_he_agent.sim.cluster.world import VOLUME_ID, World
@@ -18,6 +19,7 @@ from ovirt_he_agent.sim.cluster.world import VOLUME_ID, World
 
 @dataclass(eq=False)
 class BadDeed(BadInput):
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
     line: str
     reason: str
     msg: ClassVar[str] = "{self.line}: {self.reason}"
@@ -114,8 +116,13 @@ def _switch(world: World, args: Sequence[str]) -> None:
 
 
 def _gateway(world: World, args: Sequence[str]) -> None:
-    world.gateway_up = _on(args[0])
-    world.say(f"the gateway is {args[0]}")
+    if len(args) == 1:
+        world.gateway_up = _on(args[0])
+        world.say(f"the gateway is {args[0]}")
+        return
+    for host in _hosts(world, args[0]):
+        host.gateway_up = _on(args[1])
+        host.say(f"its way to the gateway is {args[1]}")
 
 
 def _vm(world: World, args: Sequence[str]) -> None:
@@ -214,7 +221,8 @@ def _vdsm(world: World, args: Sequence[str]) -> None:
             case "stop":
                 host.stop_vdsm()
             case "start":
-                host.start_vdsm(float(args[2]) if len(args) > 2 else 5.0)
+                if not host.vdsm.up:
+                    host.start_vdsm(float(args[2]) if len(args) > 2 else 5.0)
             case "restart":
                 host.stop_vdsm()
                 host.start_vdsm(float(args[2]) if len(args) > 2 else 15.0)
@@ -307,8 +315,14 @@ def _definition(world: World, args: Sequence[str]) -> None:
 
 def _by_hand(world: World, args: Sequence[str]) -> None:
     for host in _hosts(world, args[0]):
-        host.say("somebody starts the VM by hand")
-        host.vdsm.create(volume_id=VOLUME_ID, with_lease="lease-less" not in args, by="admin")
+        record = host.vdsm.record
+        if record is not None and record.status is VmStatus.DOWN:
+            host.vdsm.record = None
+        try:
+            host.vdsm.create(volume_id=VOLUME_ID, with_lease="lease-less" not in args, by="admin")
+            host.say("somebody starts the VM by hand")
+        except (vdsm.VmThere, vdsm.VdsmGone) as e:
+            host.say(f"somebody cannot start the VM by hand: {e}")
 
 
 def _request(world: World, args: Sequence[str]) -> None:
@@ -331,7 +345,8 @@ def _heal(world: World, args: Sequence[str]) -> None:
     """Everything but what has happened to the VM."""
     world.say("everything is mended")
     world.switch_up = world.dns_up = world.gateway_up = True
-    world.definition = world.definition or world.make_definition(VOLUME_ID)
+    if world.definition is None or not world.definition.facts.leases:
+        world.definition = world.make_definition(next(v for v, leaf in world.storage.leaves.items() if leaf))
     world.definitions_of.clear()
     for number, block in list(world.storage.slots.items()):
         if number and not block.isascii():
@@ -349,7 +364,7 @@ DEEDS: dict[str, Deed] = {
     "bridge": Deed("bridge HOSTS on|off", "the management bridge, as VDSM reports it", _bridge),
     "dns": Deed("dns HOSTS|all on|off", "name resolution", _dns),
     "switch": Deed("switch on|off", "the switch between the hosts, and the gateway", _switch),
-    "gateway": Deed("gateway on|off", "what the network test pings", _gateway),
+    "gateway": Deed("gateway [HOSTS] on|off", "what the network test pings, or a host's way to it", _gateway),
     "vm": Deed(
         "vm crash|reboot|shutdown|hang|db-down|process-dead|good|pause|resume|pause-timeout",
         "what happens to the VM and the engine in it",

@@ -1,4 +1,4 @@
-"""This agent as a process of a simulated host: the real ``Agent``, and the simulated world behind its ports."""
+"""This agent as a process of a simulated host: the real ``Agent``, a simulated world behind its ports."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,6 +15,7 @@ from ovirt_he_agent.agent.requests import Requests
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.core import load, model, snapshot
 from ovirt_he_agent.errors import HeAgentError, Retryable
+from ovirt_he_agent.sim.cluster import timeline
 from ovirt_he_agent.sim.cluster.clock import Owner
 from ovirt_he_agent.sim.cluster.storage import SimWhiteboard
 
@@ -98,6 +99,8 @@ class OurAgent:
         except asyncio.CancelledError:
             pass
         self.alive = False
+        if self._host.powered:
+            self._host.note(timeline.NO_AGENT)
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -116,7 +119,12 @@ class OurAgent:
         """SIGSTOP, and SIGCONT later: its clock goes on, it does not."""
         loop = self._world.loop
         loop.freeze(self.owner)
-        loop.at(loop.now_ms() + int(seconds * 1000), lambda: loop.thaw(self.owner))
+
+        def thaw() -> None:
+            self._host.agent_since_ms = loop.now_ms()  # what it has not done yet cannot be held against it
+            loop.thaw(self.owner)
+
+        loop.at(loop.now_ms() + int(seconds * 1000), thaw)
 
     def tear(self, sectors: int) -> None:
         self._whiteboard.tear(sectors)
@@ -263,6 +271,7 @@ class _HaConf:
         if mode is model.LocalMode.LOCAL_MANUAL:
             self._host.local_manual = on
         self._host.local = on
+        self._host.local_changed_ms = self._host.world.loop.now_ms()
 
 
 class _Network:

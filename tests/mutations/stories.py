@@ -1,0 +1,453 @@
+"""Short stories, each the witness of some faults: nothing may be flagged in them, except by a fault.
+
+Host 1 is the first to start the VM in all of them, some 20 s after the hosts have booted; its engine is
+good a minute later.
+"""
+
+STORIES = {
+    # maintenance, and what only keeps a host from doing anything
+    "first-seconds": """
+        hosts 1
+        at 2 must phase 1 init
+        until 5
+    """,
+    "agent-stops": """
+        hosts 2
+        at 300 agent 1 stop
+        at 305 must slot 1 AgentStopped stopped up
+        at 305 must run on 1
+        until 320
+    """,
+    "local-with-vm": """
+        hosts 2
+        at 300 local 1 on
+        at 330 must phase 1 running
+        at 330 must slot 1 EngineUp up
+        at 340 vm process-dead         # it is the engine's to migrate, and nobody's to stop
+        at 340 must no stop 300
+        until 660
+    """,
+    "local-then-stop": """
+        hosts 1
+        at 300 vm hang
+        at 420 must phase 1 stopping
+        at 430 local 1 on
+        at 430 must no stop 200
+        until 640
+    """,
+    "local-without-vm": """
+        hosts 2
+        at 300 local 2 on
+        at 330 must phase 2 local
+        at 330 must slot 2 LocalMaintenance maintenance down
+        at 340 vm crash
+        at 340 must start within 3 on 1
+        at 400 local 1 on              # its VM is there: nothing happens
+        at 420 vm crash
+        at 420 must no start 100
+        at 520 local 1 off
+        at 520 must start within 60
+        until 600
+    """,
+    "global": """
+        hosts 2
+        at 300 global on by 2
+        at 315 must phase 1 frozen
+        at 320 vm process-dead
+        at 320 must no stop 200
+        at 530 vm crash
+        at 530 must no start 100
+        at 630 global off by 1
+        at 630 must start within 12
+        until 660
+    """,
+    "global-known-no-more": """
+        hosts 2
+        at 300 global on
+        at 320 slot 0 garbage
+        at 325 vm process-dead
+        at 325 must no stop 200
+        until 530
+    """,
+    "global-never-known": """
+        hosts 2
+        at 300 slot 0 garbage
+        at 320 vm crash
+        at 320 must no start 100
+        at 420 global off
+        at 420 must start within 12
+        until 440
+    """,
+    "global-in-the-last-moment": """
+        hosts 1
+        at 303 global on
+        at 304.5 vm crash
+        at 304.5 must no start 60
+        until 370
+    """,
+    "storage-lost": """
+        hosts 2
+        at 300 storage 2 off
+        at 340 must phase 2 cut
+        at 350 storage 2 on
+        at 390 must phase 2 standby
+        at 400 storage 2 off           # for so long that its host id is lost
+        at 600 storage 2 on
+        at 680 must phase 2 standby
+        until 700
+    """,
+    "read-only": """
+        hosts 1
+        at 300 storage 1 read-only
+        at 340 must phase 1 cut
+        at 340 vm crash
+        at 340 must no start 60
+        at 420 storage 1 on
+        at 420 must start within 30
+        until 460
+    """,
+    "vdsm-gone": """
+        hosts 2
+        at 300 vdsm 1 stop
+        at 310 must phase 1 blind
+        at 315 vdsm 1 start
+        at 330 must phase 1 running
+        until 340
+    """,
+    # how lives end
+    "crash": """
+        hosts 2
+        at 300 vm crash
+        at 300 must start within 3 on 1
+        at 450 vm crash                # a second time: others first
+        at 450 must start within 8 on 2
+        until 500
+    """,
+    "crash-alone": """
+        hosts 1
+        at 300 vm crash
+        at 300 must start within 3
+        at 400 vm crash
+        at 400 must start within 25
+        until 440
+    """,
+    "crash-where-it-is-worse": """
+        hosts 2
+        at 100 load 1 0.95
+        at 400 vm crash
+        at 400 must start within 3 on 1
+        until 420
+    """,
+    "user-shuts-down": """
+        hosts 2
+        at 300 vm shutdown             # it ends 5 s later
+        at 305 must no start 9
+        at 305 must start within 15 on 1
+        until 330
+    """,
+    "host-shuts-down": """
+        hosts 2
+        at 300 shutdown 1
+        at 300 must start within 11 on 2
+        until 330
+    """,
+    "admin-shuts-down": """
+        hosts 1
+        at 300 request 1 shutdown
+        at 300 must no start 18
+        at 300 must start within 30
+        until 350
+    """,
+    "start-fails": """
+        hosts 2
+        at 300 vdsm 1 fail-launch 3
+        at 300 vm crash
+        at 300 must start within 20 on 2
+        until 340
+    """,
+    "starts-fail-alone": """
+        hosts 1
+        at 300 vdsm 1 fail-launch 4
+        at 300 vm crash
+        at 355 must phase 1 cooldown
+        at 355 must slot 1 EngineUnexpectedlyDown
+        at 355 must start within 190
+        until 560
+    """,
+    "starts-fail-for-ever": """
+        hosts 1
+        at 300 vdsm 1 fail-launch 1000
+        at 300 vm crash
+        until 1800
+    """,
+    "starts-are-refused": """
+        hosts 1
+        at 300 vdsm 1 refuse-create 1000
+        at 300 vm crash
+        until 1500
+    """,
+    "host-dies": """
+        hosts 3
+        at 10 load 2 0.95
+        at 300 power 1 off
+        at 300 must no start 119
+        at 300 must start within 143 on 3
+        until 500
+    """,
+    "best-host-in-maintenance": """
+        hosts 3
+        at 200 local 2 on
+        at 300 vm crash
+        at 300 must start within 3 on 1
+        at 450 vm crash
+        at 450 must start within 8 on 3
+        until 500
+    """,
+    "best-host-stopped": """
+        hosts 3
+        at 350 agent 2 stop
+        at 300 vm crash
+        at 390 vm crash
+        at 390 must start within 8 on 3
+        until 420
+    """,
+    "migration": """
+        hosts 2
+        off 2
+        at 100 power 2 on
+        at 300 migrate 2
+        at 310 must phase 2 standby
+        at 325 must run on 2
+        at 340 must phase 2 running
+        at 340 must phase 1 standby
+        at 300 must no start 300
+        until 620
+    """,
+    "reboot-of-the-host": """
+        hosts 1
+        at 2000 vdsm 1 fail-launch 9
+        at 2000 vm crash
+        at 2150 power 1 off
+        at 2160 power 1 on
+        at 2161 vdsm 1 heal
+        at 2160 must start within 200
+        until 2400
+    """,
+    "restart-of-the-agent": """
+        hosts 1
+        at 300 vm crash
+        at 400 agent 1 kill
+        at 410 vm process-dead
+        at 410 must start within 150
+        until 600
+    """,
+    # an engine that is not well
+    "slow-boot": """
+        hosts 1 boot-time 400
+        at 60 must no stop 360
+        at 440 must good
+        until 450
+    """,
+    "boots-for-ever": """
+        hosts 1
+        at 30 vm hang
+        at 700 must phase 1 stopping
+        at 700 must start within 100
+        until 820
+    """,
+    "short-trouble": """
+        hosts 1
+        at 1000 vm process-dead
+        at 1000 must no stop 60
+        at 1030 vm good
+        at 1060 vm process-dead
+        at 1060 must no stop 60
+        until 1125
+    """,
+    "engine-dead": """
+        hosts 2
+        at 300 vm process-dead
+        at 300 must no stop 60
+        at 325 must phase 1 sick
+        at 325 must slot 1 EngineUpBadHealth up
+        at 360 must start within 40 on 1
+        until 420
+    """,
+    "hung": """
+        hosts 1
+        at 300 vm hang
+        at 400 must no stop 100
+        at 510 must start within 60
+        until 600
+    """,
+    "good-again-while-it-is-stopped": """
+        hosts 1
+        at 300 vm hang
+        at 450 vm good
+        at 450 must no stop 250
+        until 720
+    """,
+    "no-names": """
+        hosts 1
+        at 300 dns all off
+        at 300 must no stop 400
+        until 720
+    """,
+    "own-network": """
+        hosts 1
+        at 300 gateway off
+        at 345 vm process-dead
+        at 345 must no stop 300
+        until 660
+    """,
+    "paused-and-taken": """
+        hosts 3 upstream 1
+        off 2
+        at 100 power 2 on
+        at 300 vm pause
+        at 301 by-hand 2
+        at 345 must phase 1 standby
+        until 350
+    """,
+    "network-lost": """
+        hosts 2
+        at 300 network 1 off
+        at 300 must no stop 60
+        at 300 must start within 180 on 2
+        until 490
+    """,
+    "network-lost-for-a-moment": """
+        hosts 2
+        at 300 network 1 off
+        at 350 network 1 on
+        at 300 must no stop 150
+        until 460
+    """,
+    "gateway-gone": """
+        hosts 2
+        at 300 gateway off
+        at 300 must no stop 300
+        until 610
+    """,
+    "others-see-the-page": """
+        hosts 2
+        at 300 gateway 1 off
+        at 300 must no stop 300
+        until 610
+    """,
+    # what the leases and the whiteboard say
+    "definition-without-lease": """
+        hosts 1
+        at 300 definition lease-less
+        at 330 vm crash
+        at 330 must no start 100
+        until 440
+    """,
+    "no-definition": """
+        hosts 1
+        at 300 vm crash
+        at 302 must run
+        at 310 definition none
+        at 400 agent 1 kill            # a new one knows none
+        at 410 vm crash
+        at 410 must no start 100
+        until 520
+    """,
+    "disk-has-moved": """
+        hosts 1
+        at 300 definition snapshot
+        at 310 definition ok
+        at 350 vm crash
+        at 350 must no start 100
+        until 460
+    """,
+    "domain-is-being-joined": """
+        hosts 1
+        at 300 local 1 on
+        at 320 vm crash
+        at 380 local 1 off
+        at 380 must start within 60
+        until 450
+    """,
+    "vm-without-lease": """
+        hosts 2
+        off 2
+        at 100 power 2 on
+        at 300 global on
+        at 315 vm crash
+        at 320 by-hand 2 lease-less
+        at 330 global off
+        at 321 must no start 600
+        at 500 agent 2 dies
+        until 930
+    """,
+    "sanlock-came-back": """
+        hosts 2
+        at 300 agent 1 dies
+        at 400 sanlock 1 kill
+        at 402 sanlock 1 start
+        at 402 must no start 50
+        at 402 must start within 200
+        until 620
+    """,
+    "twin": """
+        hosts 2
+        off 2
+        at 100 power 2 on
+        at 300 by-hand 2 lease-less
+        at 310 must run on 2
+        at 400 must not run on 2
+        at 400 must run on 1
+        until 410
+    """,
+    "damaged-slots": """
+        hosts 3
+        off 3
+        at 250 slot 3 garbage
+        at 255 slot 7 too-new
+        at 256 slot 8 non-ascii
+        at 300 must phase 2 standby
+        at 300 vm crash
+        at 300 must start within 3
+        until 330
+    """,
+    # commands and requests
+    "slow-vdsm": """
+        hosts 1
+        at 300 vdsm 1 slow 3
+        at 310 vm crash
+        at 310 must no start 100
+        at 420 vdsm 1 heal
+        at 420 must start within 30
+        until 470
+    """,
+    "asked-in-global-maintenance": """
+        hosts 1
+        at 300 global on
+        at 320 request 1 shutdown
+        at 320 must no stop 30
+        at 360 request 1 poweroff
+        at 360 must no stop 30
+        at 400 vm crash
+        at 420 request 1 start
+        at 420 must no start 30
+        at 460 request 1 start force
+        at 460 must start within 5
+        until 480
+    """,
+    "asked-to-start": """
+        hosts 2
+        at 300 vm shutdown
+        at 306 request 2 start
+        at 306 must start within 3 on 2
+        at 400 request 2 poweroff
+        at 402 must not run
+        until 405
+    """,
+    "mixed": """
+        hosts 3 upstream 2
+        at 300 vm crash
+        at 400 local 1 on
+        until 460
+    """,
+}
