@@ -170,7 +170,7 @@ def _claim(
     if slot is not None and slot.readable:
         if not slot.claims_vm:
             return Claim.NONE
-        if slot.stopped:
+        if slot.stopped and host_id not in unprotected:
             # its agent left while the VM was there: the leases know when the VM has ended
             return Claim.VOID if free else Claim.PERHAPS
         if fresh:

@@ -45,7 +45,9 @@ class Mutation:
         """The module's source with the fault. Raises ``StaleMutation``."""
         source = self.path.read_text()
         if (count := source.count(self.old)) != 1:
-            raise StaleMutation(f"{self.name}: {self.old!r} stands {count} times in {self.path.name}, not once")
+            raise StaleMutation(
+                f"{self.name}: {self.old!r} stands {count} times in {self.path.name}, not once"
+            )
         return source.replace(self.old, self.new)
 
 

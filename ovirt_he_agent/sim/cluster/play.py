@@ -12,6 +12,7 @@ from ovirt_he_agent.core import whiteboard
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.sim.cluster import deeds
 from ovirt_he_agent.sim.cluster.checks import Violation
+from ovirt_he_agent.sim.cluster.clock import Livelock
 from ovirt_he_agent.sim.cluster.patrol import Patrol
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
@@ -50,6 +51,8 @@ def play(story: Story, *, records: bool = True, rest: bool = False) -> Outcome:
         player.run()
         if rest:
             player.come_to_rest()
+    except Livelock as e:
+        world.checks.broken("L4", None, str(e))
     finally:
         world.close()
     first_good = player.first_good_s
