@@ -12,6 +12,7 @@ from ovirt_he_agent.core.decision import Decision
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.sim.cluster import deeds, musts, timeline
 from ovirt_he_agent.sim.cluster.checks import Violation
+from ovirt_he_agent.sim.cluster.clock import Livelock
 from ovirt_he_agent.sim.cluster.patrol import Patrol
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
@@ -57,6 +58,8 @@ def play(
         player.run()
         if rest or story.rest:
             player.come_to_rest()
+    except Livelock as e:
+        world.checks.broken("L4", None, str(e))
     finally:
         world.close()
     first_good = player.first_good_s
