@@ -304,6 +304,8 @@ def _peer(
         others_first=slot.others_first,
         policy_hash=slot.policy_hash,
         engine_seen_ago_s=slot.engine_seen_ago_s,
+        conf_on_shared_storage=slot.conf_on_shared_storage,
+        figures=slot.figures,
         timestamp_s=slot.timestamp,
         problem=problem if claim is None else "",
         first_seen_at=first_seen_at,

@@ -121,6 +121,7 @@ class OwnSlot:
             others_first=published.others_first,
             engine_seen_s=timestamp_s - (now - seen) // 1000 if seen is not None else None,
             policy_hash=self._identity.policy_hash,
+            figures=published.figures,
             time_text=self._wall_text(now),
             conf_refreshed_text=self._wall_text(refreshed),
         )

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ovirt_he_agent.core import whiteboard
+from ovirt_he_agent.core import host_figures, whiteboard
 from ovirt_he_agent.core.whiteboard import HealthWord, VmWord
 
 HUMAN_BYTES = whiteboard.SLOT_BYTES - whiteboard.TOKENS_BYTES
@@ -23,6 +23,7 @@ _NOT_PLAIN = re.compile(r"[^ -~]")
 _NOT_OF_A_KEY = re.compile(r"[^A-Za-z0-9_.-]")
 _POLICY_HASH = re.compile(r"[0-9a-f]{8}")
 _NO_POLICY = "00000000"
+_NOT_OF_A_NOTE = frozenset({"engine_seen", *host_figures.KEYS})
 _LARGEST = (1 << 63) - 1
 
 
@@ -50,6 +51,8 @@ class OwnSlot:
     """When this host saw the engine's page good, as ``timestamp_s``; None: never."""
     policy_hash: str
     """Of the rules it goes by, eight lower-case hex digits; any other text is written as zeros."""
+    figures: host_figures.HostFigures = host_figures.NONE
+    """Behind the score; what is unknown has no line."""
     notes: tuple[tuple[str, str], ...] = ()
     """Further lines for people; keys that have a meaning already are left out."""
     time_text: str
@@ -145,11 +148,14 @@ def _lines(slot: OwnSlot) -> Iterator[str]:
     }
     if slot.engine_seen_s is not None:
         fields["engine_seen"] = _number(slot.engine_seen_s)
+    fields.update(host_figures.lines(slot.figures))
     for key, value in fields.items():
         yield f"{key}={value}"
     for key, value in slot.notes:
         key = _NOT_OF_A_KEY.sub("_", key)
-        if key not in fields and key != "engine_seen":  # a reader must not take a note for the real thing
+        if (
+            key not in fields and key not in _NOT_OF_A_NOTE
+        ):  # a reader must not take a note for the real thing
             yield f"{key}={_plain(value)}"
 
 

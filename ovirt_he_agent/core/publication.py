@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ovirt_he_agent.core import score
+from ovirt_he_agent.core.host_figures import HostFigures
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.core.whereabouts import Place
@@ -18,6 +19,8 @@ class Published:
     stopped: bool
     others_first: bool
     """Other hosts of our kind go first."""
+    figures: HostFigures
+    """Behind the score, for people."""
 
     @property
     def urgent(self) -> tuple[object, ...]:
@@ -50,6 +53,7 @@ def of(s: Scene) -> Published | None:
         local_maintenance=phase is Phase.LOCAL or (s.local_maintenance is True and not s.is_here),
         stopped=phase is Phase.LEAVING,
         others_first=s.now < s.state.others_first_until,
+        figures=_figures(s.inputs),
     )
 
 
@@ -58,6 +62,17 @@ def points(s: Scene) -> score.Score:
     phase = s.state.phase
     worthless = score.worthless_in(phase)
     return score.of(s.inputs, s.weights, memory_rule=score.memory_counts(phase), worthless=worthless)
+
+
+def _figures(inputs: score.Inputs) -> HostFigures:
+    return HostFigures(
+        memory_free_mib=inputs.memory_free_mib,
+        memory_needed_mib=inputs.memory_needed_mib,
+        network=inputs.network,
+        bridge_up=inputs.bridge_up,
+        cpu_load=inputs.cpu_load,
+        failed_starts=inputs.failed_starts,
+    )
 
 
 def _engine(s: Scene) -> EngineStatus:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from ovirt_he_agent.core import model
+from ovirt_he_agent.core import host_figures, model
 
 T = TypeVar("T")
 
@@ -135,6 +135,9 @@ class PeerSlot:
     """Of the rules that it goes by; None: not ours."""
     engine_seen_ago_s: int | None = None
     """How long before ``changed_at`` it had seen the engine's page good; None: not said, or too long ago."""
+    conf_on_shared_storage: bool | None = None
+    figures: host_figures.HostFigures = host_figures.NONE
+    """Behind its score. For people: no rule reads these two."""
     problem: str = ""
     first_seen_at: model.MonotonicMs
     changed_at: model.MonotonicMs | None = None

@@ -13,6 +13,8 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from ovirt_he_agent.core import host_figures
+
 SLOT_BYTES = 4096
 TOKENS_BYTES = 512
 """The first block of a slot holds the tokens, the rest lines for people."""
@@ -99,6 +101,8 @@ class HostSlot:
     """``state=`` of the lines for people: upstream's state name."""
     engine_seen_ago_s: int | None
     """How long before ``timestamp`` it saw the engine's page good; None: not said, or more than a day."""
+    figures: host_figures.HostFigures
+    """Behind its score, for people; nothing is known if it is not ours."""
 
     @property
     def claims_vm(self) -> bool | None:
@@ -232,6 +236,7 @@ def _decode(host_id: int, block: bytes) -> HostSlot | BadSlot:
         policy_hash=ours[2] if ours else None,
         state=_state(human),
         engine_seen_ago_s=_engine_seen_ago_s(human, numbers[2]),
+        figures=host_figures.decode(human) if ours is not None else host_figures.NONE,
     )
 
 

@@ -11,6 +11,7 @@ from ovirt_he_agent.agent.board import Board
 from ovirt_he_agent.agent.ha_lease import HaLease
 from ovirt_he_agent.agent.own_slot import Identity, NothingToSay, OwnSlot
 from ovirt_he_agent.core import model, whiteboard
+from ovirt_he_agent.core.host_figures import HostFigures
 from ovirt_he_agent.core.publication import Published
 from tests import own_slots
 from tests.slot_watch import read_slot
@@ -19,6 +20,7 @@ from tests.snapshots import DISK, VM_ID
 pytestmark = pytest.mark.real("direct-io")
 
 HOST = 2
+FIGURES = HostFigures(memory_free_mib=3900, memory_needed_mib=4096, bridge_up=True, failed_starts=1)
 SAYS = Published(
     state="EngineUp",
     score=3400,
@@ -26,6 +28,7 @@ SAYS = Published(
     local_maintenance=False,
     stopped=False,
     others_first=False,
+    figures=FIGURES,
 )
 LOCKSPACE = Path("/lockspace")
 
@@ -75,7 +78,7 @@ class Daemon:
         await self.write()
         slot = whiteboard.decode_slot(HOST, read_slot(self.volume, HOST))
         assert isinstance(slot, whiteboard.HostSlot)
-        assert (slot.state, slot.ours) == (published.state, True)
+        assert (slot.state, slot.ours, slot.figures) == (published.state, True, published.figures)
         return slot.timestamp
 
 

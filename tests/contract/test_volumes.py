@@ -12,12 +12,14 @@ from ovirt_he_agent.adapters import volumes
 from ovirt_he_agent.agent import ports
 from ovirt_he_agent.blocking import Stuck
 from ovirt_he_agent.core import model, own_slot
+from ovirt_he_agent.core.host_figures import NONE, HostFigures
 from tests import own_slots, slots
 from tests.faulty_disk import FaultyDisk
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.real("direct-io")
 
+FIGURES = HostFigures(memory_free_mib=3900, cpu_load=0.95, failed_starts=1)
 GLOBAL_ON = b"maintenance=1".ljust(4096, b"\0")
 GLOBAL_OFF = b"maintenance=0".ljust(4096, b"\0")
 
@@ -124,15 +126,17 @@ async def test_what_a_host_says_of_the_engine_and_of_itself_is_read(
     board: volumes.Whiteboard, volume: Path
 ) -> None:
     write(volume, 1, host(1))
-    write(volume, 2, own_slot.encode(own_slots.own_slot(engine=own_slots.UP)))
+    write(volume, 2, own_slot.encode(own_slots.own_slot(engine=own_slots.UP, figures=FIGURES)))
     write(volume, 3, host(3, engine="None"))
     upstreams, ours, odd = (slot for _, slot in sorted((await board.read(volume, ())).slots.items()))
     assert (upstreams.vm_word, upstreams.engine_health, upstreams.engine_detail) == ("down", "bad", "unknown")
     assert (upstreams.ours, upstreams.others_first, upstreams.policy_hash) == (False, False, None)
     assert upstreams.engine_seen_ago_s is None
+    assert upstreams.figures == NONE
     assert (ours.vm_word, ours.engine_health, ours.engine_detail) == ("up", "good", "Up")
     assert (ours.ours, ours.others_first, ours.policy_hash) == (True, True, "0123abcd")
     assert ours.engine_seen_ago_s == 5
+    assert (ours.figures, ours.conf_on_shared_storage) == (FIGURES, True)
     assert (odd.vm_word, odd.engine_health, odd.engine_detail) == ("", "", "")
 
 

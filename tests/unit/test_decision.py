@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from ovirt_he_agent.core import decision, model, rules, snapshot, whereabouts
 from ovirt_he_agent.core.commands import CleanVdsmEntry, DestroyVm, ShutdownVm, StartVm
+from ovirt_he_agent.core.host_figures import HostFigures
 from ovirt_he_agent.core.model import ExitReason, HostFlag, ProbeOutcome, VmStatus
 from ovirt_he_agent.core.snapshot import Evidence, LeaseView, OwnLease, Request, RequestKind, VmView
 from ovirt_he_agent.core.state import Attempt, End, Phase, State, Stop, StopCause
 from ovirt_he_agent.core.whereabouts import Memory, Place
 from ovirt_he_agent.core.whiteboard import VmWord
+from tests import own_slots
 from tests.snapshots import (
     DISK,
     JOINED,
@@ -201,6 +203,27 @@ states = st.builds(
 
 
 # What must hold of one decision
+
+
+@given(states, st.lists(snapshots, min_size=1, max_size=2), own_slots.host_figures, st.booleans())
+def test_no_rule_reads_the_figures_that_other_hosts_tell(
+    state: State, history: list[snapshot.Snapshot], figures: HostFigures, conf_on_shared_storage: bool
+) -> None:
+    with_them = state
+    for snap in history:
+        told = {
+            host_id: replace(found, figures=figures, conf_on_shared_storage=conf_on_shared_storage)
+            for host_id, found in (snap.slots.value or {}).items()
+        }
+        plain = decision.decide(state, snap, NOW)
+        other = decision.decide(
+            with_them, replace(snap, slots=replace(snap.slots, value=told)) if told else snap, NOW
+        )
+        assert other.state == plain.state
+        for name in ("rule", "command", "heard", "published", "wants", "wake_at", "reason", "alarms"):
+            assert getattr(other, name) == getattr(plain, name), name
+        assert (other.trace, other.waits_for) == (plain.trace, plain.waits_for)
+        state, with_them = plain.state, other.state
 
 
 def is_stop(decided: decision.Decision) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovirt_he_agent.core import own_slot, whiteboard
+from ovirt_he_agent.core import host_figures, own_slot, whiteboard
 from ovirt_he_agent.core.own_slot import OwnSlot
 from ovirt_he_agent.core.whiteboard import EngineStatus, HealthWord, HostSlot, VmWord
 from tests import own_slots
@@ -130,11 +130,14 @@ def test_bars_control_characters_and_what_is_not_ascii_are_replaced() -> None:
     assert lines[-1] == "a_b__=x?y?z"
 
 
-@pytest.mark.parametrize("key", ["state", "engine_seen", "engine seen", "timestamp", "host-id"])
+@pytest.mark.parametrize(
+    "key", ["state", "engine_seen", "engine seen", "timestamp", "host-id", *host_figures.KEYS]
+)
 @pytest.mark.parametrize("seen_s", [None, 51000])
 def test_a_note_cannot_be_taken_for_what_has_a_meaning(key: str, seen_s: int | None) -> None:
     there = decoded(own_slots.own_slot(notes=((key, "51234"),), engine_seen_s=seen_s, state=""))
     assert (there.state, there.engine_seen_ago_s) == (None, None if seen_s is None else 234)
+    assert there.figures == host_figures.NONE
 
 
 @pytest.mark.parametrize("policy", ["", "0123ABCD", "0123abcde", "x|y", "\xe9" * 8, "0123abcd\n"])
@@ -261,6 +264,7 @@ def test_what_was_written_is_read_again(host_id: int, slot: OwnSlot) -> None:
     ago_s = None if slot.engine_seen_s is None else there.timestamp - in_64_bits(slot.engine_seen_s)
     known = ago_s is not None and 0 <= ago_s <= 86_400 and (slot.engine_seen_s or 0) >= 0
     assert there.engine_seen_ago_s == (ago_s if known else None)
+    assert host_figures.lines(there.figures) == host_figures.lines(slot.figures)
     status, wanted = there.engine_status, slot.engine
     assert status is not None
     assert status.vm is wanted.vm

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ovirt_he_agent.core import publication
+from ovirt_he_agent.core.host_figures import HostFigures
 from ovirt_he_agent.core.model import HostFlag, VmStatus
 from ovirt_he_agent.core.publication import Published
 from ovirt_he_agent.core.snapshot import Evidence, OwnLease
@@ -19,6 +20,7 @@ from tests.snapshots import (
     ago,
     bad,
     decide,
+    definition,
     lifetime,
     neighbours,
     owned_by,
@@ -151,6 +153,28 @@ def test_what_has_to_be_on_the_whiteboard_at_once() -> None:
         published({}, replace(JOINED, attempts=FAILURES)),
     ):
         assert other.urgent != same.urgent
+
+
+def test_the_figures_behind_the_score_are_told_and_are_not_urgent() -> None:
+    facts: dict[str, Any] = {
+        "definition": seen(definition(memory_mib=4096)),
+        "memory_free_mib": seen(3900),
+        "network": seen(0.8),
+        "bridge_up": seen(False),
+        "cpu_load": seen(0.5),
+    }
+    said = published(facts, replace(JOINED, attempts=FAILURES[:1]))
+    assert said.figures == HostFigures(
+        memory_free_mib=3900,
+        memory_needed_mib=4096,
+        network=0.8,
+        bridge_up=False,
+        cpu_load=0.5,
+        failed_starts=1,
+    )
+    unknown = published(dict.fromkeys(facts, GONE))
+    assert unknown.figures == HostFigures(failed_starts=0)
+    assert said.urgent == unknown.urgent
 
 
 def test_the_countdown_is_not_urgent_every_second() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovirt_he_agent.core import whiteboard
+from ovirt_he_agent.core.host_figures import NONE
 from ovirt_he_agent.core.whiteboard import BadSlot, EmptySlot, EngineStatus, HealthWord, HostSlot, VmWord
 from tests import slots
 
@@ -52,6 +53,7 @@ def test_a_standby_host_is_read() -> None:
         policy_hash=None,
         state=None,
         engine_seen_ago_s=None,
+        figures=NONE,
     )
 
 
