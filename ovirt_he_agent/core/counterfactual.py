@@ -10,9 +10,9 @@ from dataclasses import replace
 from ovirt_he_agent.core import (
     admission,
     aftermath,
-    candidates,
     decision,
     neighbours,
+    not_chosen,
     obstacles,
     prospects,
     rules,
@@ -33,8 +33,8 @@ from ovirt_he_agent.core.whereabouts import Place
 def what_would_change(d: Decision) -> tuple[str, ...]:
     """The smallest changes that would make this host start the VM, or no longer start it, or stop it."""
     if isinstance(d.command, StartVm | CleanVdsmEntry):
-        return tuple(_not_chosen(d.scene))
-    return tuple(_stopped(d.scene)) if d.scene.is_here else tuple(_started(d))
+        return tuple(_not_chosen(d))
+    return tuple(_stopped(d.scene)) if d.scene.is_here else (*_started(d), *_others(_figures(d.scene)))
 
 
 # The VM is not here: what would start it
@@ -158,26 +158,43 @@ def _is_first(s: Scene, inputs: score.Inputs) -> bool:
 # The VM is being started here: what would bring another host first
 
 
-def _not_chosen(s: Scene) -> Iterator[str]:
+def _not_chosen(d: Decision) -> Iterator[str]:
+    s = d.scene
     field = s.field
-    for rival in field.rivals:
-        if rival.order < field.own.order:
+    is_asked_for = admission.is_asked_for(tested.scene_of(d))  # then nobody's turn counts
+    figures = {} if is_asked_for else _figures(s)
+    for rival in field.rivals if not is_asked_for else ():
+        if rival.order < field.own.order or rival.host_id in figures:
             continue
         needed = neighbours.score_needed(field.own, rival)
-        if needed is not None and not admission.is_asked_for(s):
+        if needed is not None:
             yield sentence(
                 f"with {needed - rival.score} points more, {needed} in place of {rival.score}, "
                 f"{host(s, rival.host_id)} would go first"
             )
     for host_id in sorted(s.peers):
         peer = s.peers[host_id]
-        reason = candidates.why_not(peer)
-        if reason is not None:
+        reason = not_chosen.why_unable(peer)
+        if reason is not None and host_id not in figures:
             yield sentence(
                 f"{host(s, host_id)} could go first only if it were able to start the VM: {reason}"
             )
+    yield from _others(figures)
     if s.global_maintenance is False:
         yield sentence("global maintenance would keep every host from starting it")
+
+
+def _figures(s: Scene) -> dict[int, str]:
+    """Of each other host whose own figures keep it from going first: which, while the VM is to be started."""
+    if s.verdict.place not in not_chosen.TO_BE_STARTED:
+        return {}
+    found = ((host_id, not_chosen.of(s, s.peers[host_id])) for host_id in sorted(s.peers))
+    return {host_id: text for host_id, text in found if text}
+
+
+def _others(figures: dict[int, str]) -> Iterator[str]:
+    for host_id, text in figures.items():
+        yield sentence(f"host {host_id} was not chosen: {text}")
 
 
 # The VM is here: what would stop it

@@ -5,8 +5,8 @@ Nothing here is read by a rule; it is made when somebody asks. The document is d
 
 from typing import Any
 
-from ovirt_he_agent.core import counterfactual, neighbours, peers, publication, score, tested, why
-from ovirt_he_agent.core.commands import DestroyVm, ShutdownVm, StartVm
+from ovirt_he_agent.core import counterfactual, neighbours, not_chosen, peers, publication, score, tested, why
+from ovirt_he_agent.core.commands import CleanVdsmEntry, DestroyVm, ShutdownVm, StartVm
 from ovirt_he_agent.core.decision import Decision
 from ovirt_he_agent.core.figures import sentence, span
 
@@ -23,6 +23,10 @@ def what_would_change(decided: Decision) -> tuple[str, ...]:
 
 def sentences(decided: Decision) -> tuple[str, ...]:
     """All that there is to say, the most important first."""
+    return (*_of_this_host(decided), *(neighbour.text for neighbour in neighbours.of(decided.scene)))
+
+
+def _of_this_host(decided: Decision) -> list[str]:
     s = decided.scene
     out = [first_sentence(decided)]
     out += [sentence(f"alarm: {alarm}") for alarm in decided.alarms]
@@ -35,8 +39,10 @@ def sentences(decided: Decision) -> tuple[str, ...]:
     out.append(sentence(f"the score of this host is {_sum(shown)}"))
     if not s.is_here and s.able.points != shown.points:
         out.append(sentence(f"in a choice between hosts it would count as {_sum(s.able)}"))
-    out += [neighbour.text for neighbour in neighbours.of(s)]
-    return tuple(out)
+    figures = not_chosen.of_this_host(s)
+    if figures and not isinstance(decided.command, StartVm | CleanVdsmEntry):
+        out.append(sentence(f"this host was not chosen: {figures}"))
+    return out
 
 
 def _sum(points: score.Score) -> str:
@@ -49,6 +55,7 @@ def _sum(points: score.Score) -> str:
 def document(decided: Decision) -> dict[str, Any]:
     """For the socket and the command: JSON, figures of time in seconds, unknown is null."""
     s = decided.scene
+    others = neighbours.of(s)
     free_at = s.verdict.free_at
     return {
         "configured": True,
@@ -56,10 +63,10 @@ def document(decided: Decision) -> dict[str, Any]:
         "phase": decided.phase.value,
         "phase_since_s": _seconds(s.now - s.state.phase_since),
         "rule": decided.rule.name,
-        "sentences": list(sentences(decided)),
+        "sentences": [*_of_this_host(decided), *(neighbour.text for neighbour in others)],
         "what_would_change": list(what_would_change(decided)),
         "score": _score(publication.points(s)) | {"in_a_choice": _score(s.able)},
-        "hosts": [_host(decided, neighbour) for neighbour in neighbours.of(s)],
+        "hosts": [_host(decided, neighbour) for neighbour in others],
         "verdict": {
             "place": s.verdict.place.value,
             "host_id": s.verdict.host_id,

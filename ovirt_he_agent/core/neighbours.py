@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ovirt_he_agent.core import candidates, peers, prospects
+from ovirt_he_agent.core import candidates, not_chosen, peers, prospects
 from ovirt_he_agent.core.candidates import Candidate
 from ovirt_he_agent.core.figures import host, left, sentence, span
 from ovirt_he_agent.core.peers import Claim, Peer, PeerClass
@@ -75,19 +75,21 @@ def _lease(s: Scene, peer: Peer) -> str:
 
 def choice(s: Scene, peer: Peer) -> str:
     """Whether it goes before this host, and what would change that, as far as figures are known."""
-    reason = candidates.why_not(peer)
     rival = candidates.candidate(peer, s.state.last_runner)
+    figures = not_chosen.of(s, peer)
     if rival is None:
-        return f"it is not chosen: {reason}"
-    field = s.field
+        return f"it is not chosen: {figures or not_chosen.why_unable(peer)}"
+    field = prospects.contest(s)
     own = field.own
+    more = f"; it is not chosen: {figures}" if figures else ""
     if rival.order < own.order:
         if not field.rank:
             return "it would go first, but the VM's last end favours this host"
         because = prospects.yields_because(s) if own.others_first and not rival.others_first else ""
-        return f"it goes before this host ({because or prospects.score_order(own, rival)})"
+        return f"it goes before this host ({because or prospects.score_order(own, rival)}){more}"
     needed = score_needed(own, rival)
-    more = f"; with {needed - rival.score} points more it would go first" if needed is not None else ""
+    if needed is not None and not more:
+        more = f"; with {needed - rival.score} points more it would go first"
     return f"it goes after this host ({prospects.score_order(own, rival)}){more}"
 
 

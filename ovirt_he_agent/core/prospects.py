@@ -40,6 +40,16 @@ def score_order(own: candidates.Candidate, rival: candidates.Candidate) -> str:
     return f"both have score {own.score}, and the lower id goes first"
 
 
+def contest(s: Scene) -> candidates.Field:
+    """The hosts in their order, were the VM to be started now; where it is here, its memory comes free."""
+    if not s.is_here:
+        return s.field
+    own = s.field.own._replace(
+        score=s.able_while_running.points, others_first=s.now < s.state.others_first_until
+    )
+    return candidates.field(own, s.peers, s.state.last_runner, favoured=s.state.favoured)
+
+
 def yields_because(s: Scene) -> str:
     """Why this host lets others go first; empty: it does not."""
     if s.now < s.state.others_first_until:

@@ -149,15 +149,8 @@ class Scene:
         state_ = self.state
         own = candidates.Candidate(
             host_id=self.snap.host_id,
-            others_first=self.now < state_.others_first_until or self._memory_short,
+            others_first=self.now < state_.others_first_until or score.lacks_memory(self.inputs),
             score=self.able.points,
             ran_last=state_.last_runner == self.snap.host_id,
         )
         return candidates.field(own, self.peers, state_.last_runner, favoured=state_.favoured)
-
-    @property
-    def _memory_short(self) -> bool:
-        inputs = self.inputs
-        return (
-            inputs.memory_needed_mib is not None and (inputs.memory_free_mib or 0) < inputs.memory_needed_mib
-        )

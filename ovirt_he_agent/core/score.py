@@ -102,7 +102,7 @@ def of(inputs: Inputs, weights: Weights, *, memory_rule: bool, worthless: str | 
         found.append(Penalty("bridge", weights.mgmt_bridge_score_penalty, reason))
     if points := _of_load(inputs.cpu_load or 0.0, weights):
         found.append(Penalty("cpu load", points, _load_reason(inputs.cpu_load, weights)))
-    if memory_rule and _lacks_memory(inputs) and weights.free_memory_score_penalty:
+    if memory_rule and lacks_memory(inputs) and weights.free_memory_score_penalty:
         found.append(Penalty("memory", weights.free_memory_score_penalty, _memory_reason(inputs)))
     left = base - sum(penalty.points for penalty in found)
     if (starts := inputs.failed_starts) > MAX_FAILED_STARTS:
@@ -138,7 +138,8 @@ def _load_reason(load: float | None, weights: Weights) -> str:
     return f"{shown} beside the engine VM; it costs from {low:.0%} on, all at {high:.0%}"
 
 
-def _lacks_memory(inputs: Inputs) -> bool:
+def lacks_memory(inputs: Inputs) -> bool:
+    """The VM needs more than is free, or than is known to be."""
     return inputs.memory_needed_mib is not None and (inputs.memory_free_mib or 0) < inputs.memory_needed_mib
 
 
@@ -150,7 +151,7 @@ def _memory_reason(inputs: Inputs) -> str:
 
 def shortage_mib(inputs: Inputs) -> int | None:
     """With so much more free memory there were no penalty for it; None: unknown, or there is enough."""
-    if inputs.memory_free_mib is None or inputs.memory_needed_mib is None or not _lacks_memory(inputs):
+    if inputs.memory_free_mib is None or inputs.memory_needed_mib is None or not lacks_memory(inputs):
         return None
     return inputs.memory_needed_mib - inputs.memory_free_mib
 

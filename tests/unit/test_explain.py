@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovirt_he_agent.core import decision, explain, rules, snapshot, tested, why
+from ovirt_he_agent.core import decision, explain, rules, score, snapshot, tested, why
 from ovirt_he_agent.core.commands import CleanVdsmEntry, StartVm
+from ovirt_he_agent.core.host_figures import HostFigures
 from ovirt_he_agent.core.model import ExitReason, HostFlag, MonotonicMs, ProbeOutcome, VmStatus
 from ovirt_he_agent.core.snapshot import Evidence, LeaseView, OwnLease, Request, RequestKind, VmView
 from ovirt_he_agent.core.state import Attempt, End, Phase, State, Stop, StopCause
@@ -694,10 +695,19 @@ slots = st.dictionaries(
         readable=st.booleans(),
         stopped=st.booleans(),
         local_maintenance=st.sampled_from([None, True, False]),
-        score=st.sampled_from([None, 0, 2000, 3400]),
+        score=st.sampled_from([None, 0, 2000, 2400, 3000, 3350, 3400]),
         host_name=texts,
         state=st.sampled_from(["EngineDown", "EngineUp", "LocalMaintenance", ""]),
         ours=st.booleans(),
+        policy_hash=st.sampled_from([None, score.policy_hash(score.Weights())]),
+        conf_on_shared_storage=st.sampled_from([None, True, False]),
+        figures=st.builds(
+            HostFigures,
+            memory_free_mib=st.sampled_from([None, 3900]),
+            memory_needed_mib=st.sampled_from([None, 4096]),
+            cpu_load=st.sampled_from([None, 0.5, 1.0]),
+            failed_starts=st.sampled_from([None, 0, 1, 4]),
+        ),
         others_first=st.booleans(),
         engine_seen_ago_s=st.sampled_from([None, 1, 40]),
         engine_detail=st.sampled_from(["", "Up", "Migration Source"]),
