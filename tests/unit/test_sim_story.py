@@ -19,7 +19,7 @@ def test_a_story_is_written_as_it_is_read() -> None:
     told = story.parse(WHOLE)
     assert (told.setup.hosts, told.setup.upstream, told.setup.watchdog_s) == (4, 1, 30)
     assert told.setup.ids == {2: 1, 4: 7}
-    assert (told.off, told.rest, told.until_s) == ({3}, True, 100)
+    assert (told.off, told.rest, told.until_s) == (frozenset({3}), True, 100.0)
     assert str(told) == WHOLE
 
 
