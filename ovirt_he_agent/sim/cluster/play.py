@@ -55,20 +55,28 @@ def play(
     world = World(replace(story.setup, records=records))
     player = _Player(world, story, progress)
     try:
+        _play(player, world, rest=rest or story.rest)
+        return _outcome(world, story, player.first_good_s)
+    finally:
+        world.close()
+
+
+def _play(player: "_Player", world: World, *, rest: bool) -> None:
+    try:
         player.run()
-        if rest or story.rest:
+        if rest:
             player.come_to_rest()
     except Livelock as e:
         world.checks.broken("L4", None, str(e))
-    finally:
-        world.close()
-    first_good = player.first_good_s
+
+
+def _outcome(world: World, story: Story, first_good_s: float | None) -> Outcome:
     return Outcome(
         story=story,
         violations=world.checks.violations,
         lines=world.lines,
         starts=[(ms / 1000, qemu.number, qemu.started_by) for ms, qemu in world.starts],
-        outage_s=world.outage_s(first_good) if first_good is not None else world.now_s(),
+        outage_s=world.outage_s(first_good_s) if first_good_s is not None else world.now_s(),
         ends_s=world.now_s(),
         rows=world.timeline.rows(world.now_s()),
         decisions=world.checks.at_first or world.checks.decisions(),
