@@ -12,6 +12,7 @@ from ovirt_he_agent.core.decision import Decision
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.sim.cluster import deeds, musts, timeline
 from ovirt_he_agent.sim.cluster.checks import Violation
+from ovirt_he_agent.sim.cluster.clock import Livelock
 from ovirt_he_agent.sim.cluster.patrol import Patrol
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
@@ -54,18 +55,28 @@ def play(
     world = World(replace(story.setup, records=records))
     player = _Player(world, story, progress)
     try:
-        player.run()
-        if rest or story.rest:
-            player.come_to_rest()
+        _play(player, world, rest=rest or story.rest)
+        return _outcome(world, story, player.first_good_s)
     finally:
         world.close()
-    first_good = player.first_good_s
+
+
+def _play(player: "_Player", world: World, *, rest: bool) -> None:
+    try:
+        player.run()
+        if rest:
+            player.come_to_rest()
+    except Livelock as e:
+        world.checks.broken("L4", None, str(e))
+
+
+def _outcome(world: World, story: Story, first_good_s: float | None) -> Outcome:
     return Outcome(
         story=story,
         violations=world.checks.violations,
         lines=world.lines,
         starts=[(ms / 1000, qemu.number, qemu.started_by) for ms, qemu in world.starts],
-        outage_s=world.outage_s(first_good) if first_good is not None else world.now_s(),
+        outage_s=world.outage_s(first_good_s) if first_good_s is not None else world.now_s(),
         ends_s=world.now_s(),
         rows=world.timeline.rows(world.now_s()),
         decisions=world.checks.at_first or world.checks.decisions(),
