@@ -336,7 +336,8 @@ def _heal(world: World, args: Sequence[str]) -> None:
     """Everything but what has happened to the VM."""
     world.say("everything is mended")
     world.switch_up = world.dns_up = world.gateway_up = True
-    world.definition = world.definition or world.make_definition(VOLUME_ID)
+    if world.definition is None or not world.definition.facts.leases:
+        world.definition = world.make_definition(VOLUME_ID)
     world.definitions_of.clear()
     for number, block in list(world.storage.slots.items()):
         if number and not block.isascii():
