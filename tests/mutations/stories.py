@@ -78,7 +78,7 @@ STORIES = {
         at 420 must start within 12
         until 440
     """,
-    # Slot 0 is read every ten seconds while all is well, hardly in the two seconds before host 2 starts the VM.
+    # Slot 0 is read every ten seconds while all is well, hardly in the two before host 2 starts the VM.
     "global-in-the-last-moment": """
         hosts 2
         off 2

@@ -35,7 +35,7 @@ def _found(fault: Mutation) -> list[Flag]:
     mutation.put_in(fault)
     try:
         return ask(fault.witness)
-    except Exception as e:  # whatever it is, the mutation did it
+    except Exception as e:  # noqa: BLE001 - whatever it is, the mutation did it
         return [Flag(CRASH, "".join(traceback.format_exception_only(e)).strip())]
 
 

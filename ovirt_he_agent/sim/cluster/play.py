@@ -113,8 +113,7 @@ class _Player:
             case ["good"]:
                 self._assert(world.good_since_ms is not None, step)
             case ["start", "within", seconds, *where]:
-                number = int(where[1]) if where else None
-                self._within(step, float(seconds), number)
+                self._within(step, float(seconds), int(where[1]) if where else None)
             case ["no", "start", seconds]:
                 self._never(step, float(seconds))
             case ["no", "stop", seconds]:
@@ -122,11 +121,10 @@ class _Player:
             case ["phase", number, phase]:
                 agent = world.checks.decisions().get(int(number))
                 self._assert(agent is not None and agent.phase is Phase(phase), step)
-            case ["slot", number, *words]:
-                said = world.storage.decode(int(number), world.storage.slots.get(int(number), b""))
-                self._assert(
-                    isinstance(said, whiteboard.HostSlot) and all(w in _said(said) for w in words), step
-                )
+            case ["slot", number, *meant]:
+                slot = world.storage.decode(int(number), world.storage.slots.get(int(number), b""))
+                said = _said(slot) if isinstance(slot, whiteboard.HostSlot) else ()
+                self._assert(set(meant) <= set(said), step)
             case _:
                 usage = (
                     "must [not] run [on N], good, start within S [on N], no start|stop S, phase N P, slot N W"
