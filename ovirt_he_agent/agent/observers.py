@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,10 +18,11 @@ from ovirt_he_agent.agent.resources import CPU_PERIOD_S, HOST_PERIOD_S, NETWORK_
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.agent.storage import Storage
 from ovirt_he_agent.agent.vm_conf import VmConf
-from ovirt_he_agent.core import model, snapshot, whereabouts
+from ovirt_he_agent.agent.vm_watch import VmWatch
+from ovirt_he_agent.agent.whiteboard_watch import WhiteboardWatch
+from ovirt_he_agent.core import model, snapshot
 from ovirt_he_agent.core.decision import Decision, Wants
-from ovirt_he_agent.core.snapshot import Evidence
-from ovirt_he_agent.errors import HeAgentError, NotThere
+from ovirt_he_agent.errors import HeAgentError
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,6 @@ class World:
     """Wall-clock text of a time on the agent's clock, for people."""
 
 
-NEW_MS = 4_000
-"""From the join: a start comes no earlier than ``admission.SETTLED_MS`` after it."""
 NOBODY_TO_WATCH_S = 60.0
 """It is poked when there is somebody."""
 _AT_FIRST = Wants(alert=True, lease_owners=True, count_down=False, domain_monitor=True, watch=None)
@@ -93,12 +92,20 @@ class Observers:
             bridge=deployment.bridge,
             clock=board.clock,
         )
-        self._vm = self._component("vm", self._poll_vm, lambda: self._pace(s.vm_poll_s, s.vm_poll_alert_s))
+        self._watched = VmWatch(
+            board, world.vdsm, world.health, lambda: self.wants, changed=self._look_at_owners_and_page
+        )
+        self._slots = WhiteboardWatch(board, world.whiteboard, changed=lambda: self._owners.poke())
+        self._vm = self._component(
+            "vm", self._watched.poll, lambda: self._pace(s.vm_poll_s, s.vm_poll_alert_s)
+        )
         self._owners = self._component(
-            "vm-leases", self._read_owners, lambda: self._pace(s.lease_owners_s, s.lease_owners_alert_s)
+            "vm-leases",
+            self._watched.read_owners,
+            lambda: self._pace(s.lease_owners_s, s.lease_owners_alert_s),
         )
         self._page = self._component(
-            "engine-page", self._probe, lambda: self._pace(s.probe_s, s.probe_alert_s)
+            "engine-page", self._watched.probe, lambda: self._pace(s.probe_s, s.probe_alert_s)
         )
         self._board_reader = self._component(
             "whiteboard", self._read_whiteboard, lambda: self._pace(s.whiteboard_s, s.whiteboard_alert_s)
@@ -144,7 +151,7 @@ class Observers:
 
     async def prepared_whiteboard(self) -> Path:
         """For people who want to write to it: prepared now if it is not; raises why it cannot be."""
-        if self._storage.whiteboard is None or self._in_local_maintenance():
+        if self._storage.whiteboard is None or self._board.in_local_maintenance:
             return await self._storage.prepare_whiteboard()
         return self._storage.whiteboard
 
@@ -183,13 +190,17 @@ class Observers:
 
     def look_again(self) -> None:
         """The VM's fate may have changed: ask for it now."""
-        for component in (self._vm, self._owners, self._page):
-            component.poke()
+        self._vm.poke()
+        self._look_at_owners_and_page()
+
+    def _look_at_owners_and_page(self) -> None:
+        self._owners.poke()
+        self._page.poke()
 
     async def reread_vm_evidence(self) -> None:
         """Read what VDSM says of the VM and its leases now; raises what the VDSM adapter raises."""
-        await self._poll_vm()
-        await self._read_owners()
+        await self._watched.poll()
+        await self._watched.read_owners()
 
     async def reread_flags_and_lease(self) -> None:
         """Read slot 0, ha.conf and our host id lease now; raises what the adapters raise."""
@@ -200,7 +211,7 @@ class Observers:
         board = self._board
         await self._read_local_file()
         board.own_ha_lease = board.own_ha_lease.renewed(await self._ha_lease.look(lockspace), board.clock())
-        self._note("global_maintenance", await self._world.whiteboard.read_global(path))
+        self._board.note_flag("global_maintenance", await self._world.whiteboard.read_global(path))
 
     # one method for each component, and what a failure of it does to the evidence
 
@@ -226,24 +237,11 @@ class Observers:
             if report is None:
                 self._vm.poke()
                 self._storage_component.poke()
-            elif report.vm_id == self._deployment.vm_id and self._board.vm_seen(report):
-                log.info("VM %s: %s", report.vm_id, report.status_text, extra={"HE_VM_ID": report.vm_id})
-                self._owners.poke()
-                self._page.poke()
-
-    async def _poll_vm(self) -> None:
-        command = self._board.command
-        report = await self._world.vdsm.vm_report(self._deployment.vm_id)
-        now = self._board.command
-        if report is None and now is not command and now is not None and now.kind == "StartVm":
-            return  # asked before the start, answered after it: says nothing of this life
-        if self._board.vm_seen(report):
-            log.info("VM %s: %s", self._deployment.vm_id, report.status_text if report else "not here")
-            self._owners.poke()
-            self._page.poke()
+            else:
+                self._watched.news_of(report)
 
     async def _see_to_storage(self) -> None:
-        if self._in_local_maintenance():
+        if self._board.in_local_maintenance:
             if self.wants.domain_monitor is False:
                 await self._storage.release()
             return  # VDSM may disconnect the storage: hands off
@@ -264,13 +262,8 @@ class Observers:
         vitals = self._board.domain.value
         return 10.0 if vitals is not None and vitals.acquired else 1.0
 
-    def _in_local_maintenance(self) -> bool:
-        view = self._board.vm.value
-        here = view is not None and whereabouts.here(view) is not None
-        return self._board.local_maintenance.value is True and not here
-
     async def _look_at_lease(self) -> None:
-        if self._in_local_maintenance():
+        if self._board.in_local_maintenance:
             return
         if self._storage.lockspace is None:
             raise StorageNotReady
@@ -295,53 +288,21 @@ class Observers:
             setattr(board, field, new)
 
     async def _read_whiteboard(self) -> None:
-        if self._in_local_maintenance():
+        if self._board.in_local_maintenance:
             return
         if self._storage.whiteboard is None:
             raise StorageNotReady
-        board = self._board
-        known = {*(board.ha_hosts.value or ()), self._deployment.host_id}
         try:
-            reading = await self._world.whiteboard.read(self._storage.whiteboard, known, scan=self._is_new())
+            await self._slots.read(self._storage.whiteboard)
         except HeAgentError:
             self._storage.forget()  # the engine may have torn the image down
             self._storage_component.poke()
             raise
-        self._note_slots(reading.slots)
-        self._note("global_maintenance", reading.global_maintenance)
-
-    def _is_new(self) -> bool:
-        """sanlock tells of hosts that joined at the same time only with its next renewal, 2 T later."""
-        lease = self._board.own_ha_lease.value
-        return lease is not None and lease.held and self._board.clock() - lease.since <= NEW_MS
-
-    def _note_slots(self, slots: Mapping[int, snapshot.PeerSlot]) -> None:
-        """What others say is news; our own words, and that somebody goes on saying the same, are none."""
-        board = self._board
-        old = board.slots.value
-        if old is None or not _same_said(old, slots, but=board.host_id):
-            board.news.set()
-            self._owners.poke()
-        board.slots = board.slots.renewed(slots, board.clock())
 
     async def _watch_claimant(self) -> None:
-        """The slot of the host that has the VM, between the reads of all."""
         path, host_id = self._storage.whiteboard, self.wants.watch
-        board = self._board
-        if path is None or host_id is None or self.wants.alert or board.slots.value is None:
-            return
-        found = await self._world.whiteboard.read_some(path, [host_id])
-        new = found.get(host_id)
-        old = board.slots.value.get(host_id)
-        if new is old or new == old or board.slots.value is None:
-            return
-        slots = {number: slot for number, slot in board.slots.value.items() if number != host_id}
-        if new is not None:
-            slots[host_id] = new
-        if not _same_said(board.slots.value, slots, but=0):
-            board.news.set()
-            self._owners.poke()
-        board.slots = Evidence(slots, board.slots.at, board.slots.problem)  # the others are as old as before
+        if path is not None and host_id is not None and not self.wants.alert:
+            await self._slots.read_claimant(path, host_id)
 
     async def _write_own_slot(self) -> None:
         self.own_slot.definition_at = self._board.definition.at
@@ -349,7 +310,7 @@ class Observers:
         try:
             await self.own_slot.write(self._storage.whiteboard, self._storage.lockspace)
         except HeAgentError as e:
-            if self._in_local_maintenance() and not isinstance(e, NotYet):
+            if self._board.in_local_maintenance and not isinstance(e, NotYet):
                 raise NoStorageInMaintenance(str(e)) from e
             raise
         if problem is not None:
@@ -376,21 +337,10 @@ class Observers:
                 board.news.set()
 
     async def _read_local_file(self) -> None:
-        self._note("local_maintenance", self._world.local_maintenance.read())
-
-    def _note(self, field: str, flag: ports.Flag) -> None:
-        """Put a maintenance flag on the board; an unknown one lets the old value go on ageing."""
-        board = self._board
-        old: snapshot.Evidence[bool] = getattr(board, field)
-        new = old.failed(flag.reason) if flag.value is None else old.renewed(flag.value, board.clock())
-        setattr(board, field, new)
-        if (new.value, new.problem) != (old.value, old.problem):
-            word = f"unknown, {flag.reason}" if flag.value is None else "on" if flag.value else "off"
-            log.info("%s: %s", field.replace("_", " "), word)
-            board.news.set()
+        self._board.note_flag("local_maintenance", self._world.local_maintenance.read())
 
     async def _look_at_store(self) -> None:
-        if self._in_local_maintenance():
+        if self._board.in_local_maintenance:
             return
         await self._world.definitions.look()
         if self._definition_is_news():
@@ -401,7 +351,7 @@ class Observers:
             await self._vm_conf_text.see_to()
 
     async def _look_at_host(self) -> None:
-        if not self._in_local_maintenance():
+        if not self._board.in_local_maintenance:
             await self._world.host_view.look()
 
     def _definition_is_news(self) -> bool:
@@ -414,7 +364,7 @@ class Observers:
         definitions.follow(board.snapshot, now)
         if not definitions.is_saved and self._history.condition.ok:
             self._history.poke()
-        definition = None if self._in_local_maintenance() else definitions.current()
+        definition = None if self._board.in_local_maintenance else definitions.current()
         if definition is None:
             if (trouble := definitions.account.trouble) is not None:
                 board.definition = board.definition.failed(trouble)
@@ -425,81 +375,6 @@ class Observers:
             self._vm_conf.poke()
         self.definition = definition
         board.definition = snapshot.Evidence(definition.facts, now, definitions.account.trouble)
-
-    async def _read_owners(self) -> None:
-        """Who owns the VM's leases; asked only while the VM is not here (then they are our own)."""
-        board = self._board
-        view = board.vm.value
-        if view is None or not self.wants.lease_owners or self._in_local_maintenance():
-            board.vm_leases.clear()
-            return
-        before = {ref: read.value for ref, read in board.vm_leases.items()}
-        refs = snapshot.leases(board.definition.value, board.deployed_lease)
-        for gone in board.vm_leases.keys() - set(refs):
-            del board.vm_leases[gone]
-        if len(refs) == 1:  # as a rule: no need of a task
-            await self._read_owner(refs[0])
-        else:
-            async with asyncio.TaskGroup() as tasks:
-                for ref in refs:
-                    tasks.create_task(self._read_owner(ref))
-        if {ref: read.value for ref, read in board.vm_leases.items()} != before or self.wants.alert:
-            board.news.set()
-
-    async def _read_owner(self, ref: snapshot.LeaseRef) -> None:
-        board = self._board
-        old: snapshot.Evidence[snapshot.LeaseView] = board.vm_leases.get(ref, snapshot.Evidence())
-        try:
-            info = await self._world.vdsm.volume_info(ref.domain_id, ref.image_id, ref.volume_id)
-        except NotThere as e:
-            if ref in snapshot.opened(board.definition.value, board.deployed_lease):
-                board.vm_leases[ref] = old.failed(str(e))
-            else:  # safety: an earlier volume of a disk went, and its lease with it: nobody can hold that now
-                gone = snapshot.LeaseView(owners=(), is_leaf=False)
-                board.vm_leases[ref] = old.renewed(gone, board.clock())
-            return
-        except HeAgentError as e:
-            board.vm_leases[ref] = old.failed(str(e))
-            return
-        owners = info.lease.owners if info.lease is not None else None
-        view = snapshot.LeaseView(owners=owners, is_leaf=info.is_leaf)
-        board.vm_leases[ref] = old.renewed(view, board.clock())
-
-    async def _probe(self) -> None:
-        view = self._board.vm.value
-        if view is None or self._in_local_maintenance():
-            return
-        place = whereabouts.here(view)
-        if place not in (None, whereabouts.Place.HERE, whereabouts.Place.OUTGOING):
-            return
-        probe = await self._world.health.probe()
-        after = self._board.vm.value
-        if after is not None and whereabouts.here(after) is place:
-            self._board.probed(probe, here=place is not None)
-
-
-def _same_said(
-    old: Mapping[int, snapshot.PeerSlot], new: Mapping[int, snapshot.PeerSlot], *, but: int
-) -> bool:
-    """Others say the same as before, in all that a decision may hang on at once."""
-    for number in old.keys() | new.keys():
-        before, now = old.get(number), new.get(number)
-        if before is now or number == but:
-            continue
-        if before is None or now is None or _said(before) != _said(now):
-            return False
-    return True
-
-
-def _said(slot: snapshot.PeerSlot) -> tuple[object, ...]:
-    return (
-        slot.readable,
-        slot.claims_vm,
-        slot.stopped,
-        slot.local_maintenance,
-        slot.state,
-        slot.others_first,
-    )
 
 
 _FIELDS: dict[str, tuple[str, ...]] = {

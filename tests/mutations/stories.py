@@ -80,10 +80,15 @@ STORIES = {
     """,
     "global-in-the-last-moment": """
         hosts 1
-        at 303 global on
+        at 303 global on               # slot 0 is read every ten seconds: one of these times not in between
         at 304.5 vm crash
         at 304.5 must no start 60
-        until 370
+        at 370 global off
+        at 370 must start within 12
+        at 507 global on
+        at 508.5 vm crash
+        at 508.5 must no start 60
+        until 570
     """,
     "storage-lost": """
         hosts 2
@@ -160,9 +165,10 @@ STORIES = {
     """,
     "start-fails": """
         hosts 2
+        at 10 load 2 0.7
         at 300 vdsm 1 fail-launch 3
         at 300 vm crash
-        at 300 must start within 20 on 2
+        at 300 must start within 8 on 2
         until 340
     """,
     "starts-fail-alone": """
@@ -178,13 +184,13 @@ STORIES = {
         hosts 1
         at 300 vdsm 1 fail-launch 1000
         at 300 vm crash
-        until 1800
+        until 420
     """,
     "starts-are-refused": """
         hosts 1
         at 300 vdsm 1 refuse-create 1000
         at 300 vm crash
-        until 1500
+        until 420
     """,
     "host-dies": """
         hosts 3
@@ -194,22 +200,54 @@ STORIES = {
         at 300 must start within 143 on 3
         until 500
     """,
-    "best-host-in-maintenance": """
+    "host-dies-alone": """
+        hosts 2
+        at 300 power 1 off
+        at 300 must start within 132 on 2
+        until 440
+    """,
+    "agent-dies-for-good": """
+        hosts 2
+        at 300 agent 1 dies
+        at 330 slot 1 clean            # only the lease is left to tell
+        at 300 must no start 200
+        at 500 must run on 1
+        until 510
+    """,
+    "better-host-does-not-act": """
+        hosts 2
+        at 100 load 2 0.95
+        at 300 definition none on 1
+        at 310 agent 1 kill            # a new one knows none
+        at 400 vm crash
+        at 400 must no start 12
+        at 400 must start within 17 on 2
+        until 450
+    """,
+    "vm-is-forgotten": """
+        hosts 2
+        at 290 global on
+        at 310 vdsm 1 stop
+        at 311 vm crash
+        at 315 vdsm 1 start 2          # it keeps no record of the dead
+        until 350
+    """,
+    "host-dies-unclaimed": """
+        hosts 2
+        at 300 power 1 off
+        at 305 slot 1 clean
+        at 300 must no start 119
+        at 300 must start within 132 on 2
+        until 440
+    """,
+    "best-host-is-blind": """
         hosts 3
-        at 200 local 2 on
         at 300 vm crash
         at 300 must start within 3 on 1
+        at 430 vdsm 2 stop
         at 450 vm crash
         at 450 must start within 8 on 3
         until 500
-    """,
-    "best-host-stopped": """
-        hosts 3
-        at 350 agent 2 stop
-        at 300 vm crash
-        at 390 vm crash
-        at 390 must start within 8 on 3
-        until 420
     """,
     "migration": """
         hosts 2
@@ -297,13 +335,22 @@ STORIES = {
         hosts 1
         at 300 gateway off
         at 345 vm process-dead
-        at 345 must no stop 300
-        until 660
+        at 345 must no stop 200
+        until 550
+    """,
+    "own-network-later": """
+        hosts 1
+        at 300 vm db-down              # for which it has three minutes
+        at 400 gateway off
+        at 445 vm process-dead         # for which it has one, but this host cannot tell
+        at 445 must no stop 100
+        until 550
     """,
     "paused-and-taken": """
         hosts 3 upstream 1
         off 2
         at 100 power 2 on
+        at 295 agent 2 dies            # nobody says that it runs the VM
         at 300 vm pause
         at 301 by-hand 2
         at 345 must phase 1 standby
@@ -323,9 +370,9 @@ STORIES = {
         at 300 must no stop 150
         until 460
     """,
-    "gateway-gone": """
+    "switch-gone": """
         hosts 2
-        at 300 gateway off
+        at 300 switch off
         at 300 must no stop 300
         until 610
     """,
@@ -377,7 +424,7 @@ STORIES = {
         at 315 vm crash
         at 320 by-hand 2 lease-less
         at 330 global off
-        at 321 must no start 600
+        at 325 must no start 600
         at 500 agent 2 dies
         until 930
     """,
@@ -400,6 +447,27 @@ STORIES = {
         at 400 must run on 1
         until 410
     """,
+    "twin-that-owns-nothing": """
+        hosts 2
+        off 2
+        at 100 power 2 on
+        at 300 by-hand 2 lease-less
+        at 313 agent 2 dies
+        at 400 must run on 1
+        until 410
+    """,
+    "agent-of-an-unleased-vm-stops": """
+        hosts 2
+        off 2
+        at 100 power 2 on
+        at 300 global on
+        at 315 vm crash
+        at 320 by-hand 2 lease-less
+        at 330 global off
+        at 500 agent 2 stop
+        at 500 must no start 200
+        until 710
+    """,
     "damaged-slots": """
         hosts 3
         off 3
@@ -414,12 +482,9 @@ STORIES = {
     # commands and requests
     "slow-vdsm": """
         hosts 1
-        at 300 vdsm 1 slow 3
+        at 300 vdsm 1 slow 3.7
         at 310 vm crash
-        at 310 must no start 100
-        at 420 vdsm 1 heal
-        at 420 must start within 30
-        until 470
+        until 400
     """,
     "asked-in-global-maintenance": """
         hosts 1
@@ -438,9 +503,9 @@ STORIES = {
     "asked-to-start": """
         hosts 2
         at 300 vm shutdown
-        at 306 request 2 start
-        at 306 must start within 3 on 2
-        at 400 request 2 poweroff
+        at 306 request 1 start
+        at 306 must start within 3 on 1
+        at 400 request 1 poweroff
         at 402 must not run
         until 405
     """,

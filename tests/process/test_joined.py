@@ -34,6 +34,8 @@ MIB = 1 << 20
 AT_ONCE_S = 2.0
 """A word that others act on stands on the whiteboard so soon."""
 PERIOD_S = 10.0
+CALLS_MEANWHILE = 2000
+"""More than the agent's periods give in the time that a scenario takes: a loop that does not wait."""
 UNNOTICED_S = 3.0
 """Without maintenance the VM is started again in less than this."""
 ON, OFF = (text.ljust(4096, b"\0") for text in (b"maintenance=1", b"maintenance=0"))
@@ -184,6 +186,7 @@ async def _is_cut_off_and_heals(
             await stays_down(host, agent)
             assert agent.status()["phase"] == "cut"
             assert_shown(host, says)
+            assert len(await host.vdsm("Sim.calls")) < CALLS_MEANWHILE
             heals(disk)
             await agent.until_state("EngineUp", within_s=40)
             await watch.until_state("EngineUp")

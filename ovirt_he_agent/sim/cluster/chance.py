@@ -53,6 +53,8 @@ KINDS = (
     Kind(2, "agent all crash-at after-create"),
     Kind(1, "agent all crash-at after-shutdown"),
     Kind(1, "agent all crash-at after-destroy"),
+    Kind(2, "suspend {h} {s}"),
+    Kind(2, "suspend vm {s}"),
     Kind(2, "sanlock {h} kill", "sanlock {h} start"),
     Kind(2, "sanlock vm kill", "sanlock all start"),
     Kind(4, "vdsm {h} restart {s}"),

@@ -15,8 +15,15 @@ from typing import Any, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 
+STEPS_AT_ONCE = 100_000
+"""So many steps at one instant are no work any more: something goes round without waiting for anything."""
+
 OWNER: ContextVar["Owner | None"] = ContextVar("owner", default=None)
 """Whose work the current context is."""
+
+
+class Livelock(RuntimeError):
+    """The simulated time does not go on."""
 
 
 class Owner:
@@ -86,14 +93,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready.extend(held_back)
 
     def run_until_ms(self, ms: int) -> None:
-        """Run everything up to ``ms``, and leave the clock there. Raises what nobody could catch."""
+        """Run everything up to ``ms``, and leave the clock there.
+
+        Raises ``Livelock``, and what nobody could catch.
+        """
         until = ms / 1000
         timers, ready = self._timers, self._ready
         asyncio._set_running_loop(self)
         try:
             while not self.failures:
+                steps = 0
                 while ready:
                     handle = ready.popleft()
+                    steps += 1
+                    if steps > STEPS_AT_ONCE:
+                        ready.clear()
+                        raise Livelock(f"more than {STEPS_AT_ONCE} steps at {self._now:.3f} s")
                     if handle.off or (self._frozen and self._held_back(handle)):
                         continue
                     handle.context.run(handle.act, *handle.args)

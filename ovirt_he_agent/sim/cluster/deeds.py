@@ -66,6 +66,12 @@ def _shutdown(world: World, args: Sequence[str]) -> None:
         host.shut_down()
 
 
+def _suspend(world: World, args: Sequence[str]) -> None:
+    for host in _hosts(world, args[0]):
+        if host.powered:
+            host.suspend(float(args[1]))
+
+
 def _storage(world: World, args: Sequence[str]) -> None:
     for host in _hosts(world, args[0]):
         match args[1]:
@@ -359,6 +365,7 @@ def _heal(world: World, args: Sequence[str]) -> None:
 DEEDS: dict[str, Deed] = {
     "power": Deed("power HOSTS on|off", "power loss, or the host boots", _power),
     "shutdown": Deed("shutdown HOSTS", "an orderly shutdown of the host", _shutdown),
+    "suspend": Deed("suspend HOSTS SECONDS", "the host stands still, its clock goes on", _suspend),
     "storage": Deed("storage HOSTS on|off|hang|read-only|slow S", "the way to the storage", _storage),
     "network": Deed("network HOSTS on|off", "the host's network, DNS with it", _network),
     "bridge": Deed("bridge HOSTS on|off", "the management bridge, as VDSM reports it", _bridge),

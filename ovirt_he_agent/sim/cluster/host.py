@@ -220,6 +220,21 @@ class SimHost:
         self.vdsm.status(VmStatus.PAUSED)
         self.world.count()
 
+    def suspend(self, seconds: float) -> None:
+        """Nothing of it runs but the VM, which is the worst that it could do; its clock goes on."""
+        self.say(f"is suspended for {seconds:g} s")
+        self.way.hangs = True
+        if self.agent is not None:
+            self.agent.freeze(seconds)
+        self._later(seconds, self._wakes)
+
+    def _wakes(self) -> None:
+        self.say("wakes up")
+        if self.way.hangs:
+            self.way.hangs = False
+            self.way.healed_ms = self.world.loop.now_ms()
+            self.way.healed.set()
+
     def heal_storage(self) -> None:
         if self.way.works():
             return

@@ -12,6 +12,7 @@ from ovirt_he_agent.core.decision import Decision
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.sim.cluster import deeds, musts, timeline
 from ovirt_he_agent.sim.cluster.checks import Violation
+from ovirt_he_agent.sim.cluster.clock import Livelock
 from ovirt_he_agent.sim.cluster.patrol import Patrol
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
@@ -55,12 +56,19 @@ def play(
     world = World(replace(story.setup, records=records))
     player = Player(world, story, progress)
     try:
-        player.run()
-        if rest or story.rest:
-            player.come_to_rest()
+        _play(player, world, rest=rest or story.rest)
         return _outcome(world, story, player.first_good_s)
     finally:
         world.close()
+
+
+def _play(player: "_Player", world: World, *, rest: bool) -> None:
+    try:
+        player.run()
+        if rest:
+            player.come_to_rest()
+    except Livelock as e:
+        world.checks.broken("L4", None, str(e))
 
 
 def _outcome(world: World, story: Story, first_good_s: float | None) -> Outcome:
