@@ -6,11 +6,13 @@ from ovirt_he_agent.cli import app
 
 COMMANDS = {
     "config": "ovirt_he_agent.cli.config:group",
-    "demo": "ovirt_he_agent.sim.demo:command",
+    "demo": "ovirt_he_agent.sim.demo.command:command",
     "doctor": "ovirt_he_agent.cli.doctor:doctor",
+    "explain": "ovirt_he_agent.cli.explain:explain",
     "maintenance": "ovirt_he_agent.cli.maintenance:maintenance",
     "ovf": "ovirt_he_agent.cli.ovf:ovf",
     "run": "ovirt_he_agent.daemon:command",
+    "simulate": "ovirt_he_agent.sim.simulate:command",
     "status": "ovirt_he_agent.cli.status:status",
     "vm": "ovirt_he_agent.cli.vm:group",
 }

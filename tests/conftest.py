@@ -72,6 +72,17 @@ _present: dict[str, bool] = {}
 _ran_on_real: set[str] = set()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-scenarios", action="store_true", help="rewrite the expected logs below tests/scenarios"
+    )
+
+
+@pytest.fixture
+def update_scenarios(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-scenarios"))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()  # what all tests share need not be looked through after each of them

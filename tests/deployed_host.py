@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,13 +27,17 @@ from ovirt_he_agent.sim.engine_archives import StoreContent
 from tests.agent_process import AgentProcess
 from tests.emulated_host import EmulatedHost, is_alive, kill
 from tests.raw_stomp import RawClient, client_tls
+from tests.slot_watch import SlotWatch, read_slot, watching
 from tests.waiting import eventually
 
 VM = deployment.VM_ID
 KEY, CERTIFICATE, CA = "keys/vdsmkey.pem", "certs/vdsmcert.pem", "certs/cacert.pem"
 """Below ``DeployedHost.certificates``."""
+VM_COMMANDS = ("VM.create", "VM.destroy", "VM.shutdown", "VM.reset")
 PAGE = "/ovirt-engine/services/health"
 JOIN_LIMIT_S = 30.0
+PLUGINS = Path(__file__).parents[1] / "vdsm_plugins"
+"""VDSM asks through the agent's client package, as on a host."""
 SLOTS = 8
 """So many slots of the whiteboard are cleared between tests."""
 
@@ -52,7 +56,10 @@ class DeployedHost(EmulatedHost):
         root = base / "h"
         self.guest_port = free_port()
         self._later = timedelta(0)
-        self.arguments = ("--guest-port", str(self.guest_port), "--boot-delay", "0.2")
+        self.arguments = (
+            *("--guest-port", str(self.guest_port), "--boot-delay", "0.2"),
+            *("--ha-client", str(PLUGINS)),
+        )
         super().__init__(root, tls=root / "pki", storage=base / "storage", arguments=self.arguments)
 
     def start(self) -> None:
@@ -142,6 +149,29 @@ class DeployedHost(EmulatedHost):
         except FileNotFoundError:
             return None
         return pid if is_alive(pid) else None
+
+    async def vm_commands(self) -> list[str]:
+        """What VDSM was told to do with VMs since the last ``restore``."""
+        return [call["method"] for call in await self.calls(*VM_COMMANDS)]
+
+    async def ha_stats(self) -> dict[str, Any]:
+        """haStats on VDSM's wire, which the engine reads."""
+        stats: dict[str, Any] = (await self.vdsm("Host.getStats"))["haStats"]
+        return stats
+
+    # the whiteboard
+
+    @property
+    def whiteboard(self) -> Path:
+        return self.deployment.path(self.deployment.whiteboard)
+
+    def slot(self, number: int) -> bytes:
+        """Its 4096 bytes."""
+        return read_slot(self.whiteboard, number)
+
+    def watch_slot(self, volume: Path | None = None) -> AbstractAsyncContextManager[SlotWatch]:
+        """Every word of this host's own slot; ``volume``: where the whiteboard is meanwhile."""
+        return watching(volume or self.whiteboard, self.host_id, self.holds_host_id)
 
     # sanlock
 

@@ -1,7 +1,7 @@
 """A volume that fails or hangs when told: nbdkit with its error and pause filters, shown by nbdfuse.
 
-Fill ``backing`` before ``start`` (the mount cannot change the size) and never touch it
-with direct I/O afterwards; ``path`` is the volume. Needs /dev/fuse.
+``content`` is there from the start (the mount cannot change its size); never touch ``backing``
+with direct I/O; ``path`` is the volume. Needs /dev/fuse.
 """
 
 import shutil
@@ -24,8 +24,9 @@ class FaultyDisk:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / "volume"
         self._directory = directory
-        self._backing = directory / "backing"
-        self._backing.write_bytes(content)
+        self.backing = directory / "backing"
+        """What the volume holds: readable also while the volume fails or hangs."""
+        self.backing.write_bytes(content)
         self._nbd = directory / "nbd.sock"
         self._pause = directory / "pause.sock"
         self._failing = directory / "eio.on"
@@ -36,7 +37,7 @@ class FaultyDisk:
         try:
             self._start(
                 ["nbdkit", "-f", "-U", str(self._nbd), "--filter=error", "--filter=pause", "file"],
-                [str(self._backing), "error=EIO", "error-rate=100%", f"error-file={self._failing}"],
+                [str(self.backing), "error=EIO", "error-rate=100%", f"error-file={self._failing}"],
                 [f"pause-control={self._pause}"],
             )
             self._wait(self._nbd.exists, "nbdkit's socket")

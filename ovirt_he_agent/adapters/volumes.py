@@ -120,20 +120,21 @@ class Whiteboard:
         self._path: Path | None = None
         self._worker = Worker("whiteboard")
         self._seen: dict[int, _Seen] = {}
+        self._seen_global: tuple[bytes, whiteboard.GlobalFlags] | None = None
         self._scanned_at: model.MonotonicMs | None = None
 
     def close(self) -> None:
         """Let the thread end; does not wait for it."""
         self._worker.close()
 
-    async def read(self, path: Path, known_ids: Collection[int]) -> WhiteboardReading:
-        """Slot 0, the slots of ``known_ids`` and those in use before; now and then all.
+    async def read(self, path: Path, known_ids: Collection[int], *, scan: bool = False) -> WhiteboardReading:
+        """Slot 0, the slots of ``known_ids`` and those in use before; now and then, or with ``scan``, all.
 
         Numbers that are no host id (1..2000) are ignored. Raises ``VolumeUnreadable``, ``Stuck``.
         """
         worker = self._worker_of(path)
         began = self._clock()
-        scan = self._scanned_at is None or began - self._scanned_at >= SCAN_MS
+        scan = scan or self._scanned_at is None or began - self._scanned_at >= SCAN_MS
         wanted = range(MAX_HOST_ID + 1) if scan else sorted({0, *_host_ids(known_ids), *self._seen})
         blocks = await self._blocks(worker, path, wanted)
         slot_0 = blocks.pop(0)
@@ -141,7 +142,7 @@ class Whiteboard:
         if scan:
             self._scanned_at = began
         return WhiteboardReading(
-            global_maintenance=whiteboard.decode_global(slot_0),
+            global_maintenance=self._global(slot_0),
             slots={number: self._seen[number].peer for number in sorted(self._seen)},
             read_at=began,
         )
@@ -159,7 +160,7 @@ class Whiteboard:
     async def read_global(self, path: Path) -> whiteboard.GlobalFlags:
         """Slot 0 alone, now. Raises ``VolumeUnreadable``, ``Stuck``."""
         blocks = await self._blocks(self._worker_of(path), path, [0])
-        return whiteboard.decode_global(blocks[0])
+        return self._global(blocks[0])
 
     async def write_slot(self, path: Path, host_id: int, block: bytes) -> None:
         """Write the 4096 bytes of ``host_id``, 1..2000; it is on the disk when this returns.
@@ -175,6 +176,14 @@ class Whiteboard:
         """Write the 4096 bytes of slot 0; any host may, and the last one wins. Raises as ``write_slot``."""
         await self._write(path, 0, block)
 
+    async def rewrite_slot(self, path: Path, host_id: int) -> None:
+        """Write what stands in the slot of ``host_id`` once more: whether the volume takes it.
+
+        Who may, and what it raises: as ``write_slot``, and ``VolumeUnreadable``.
+        """
+        blocks = await self._blocks(self._worker_of(path), path, [host_id])
+        await self.write_slot(path, host_id, blocks.get(host_id, bytes(SLOT_BYTES)))
+
     async def _write(self, path: Path, number: int, block: bytes) -> None:
         if len(block) != SLOT_BYTES:
             raise ValueError(f"a slot has {SLOT_BYTES} bytes, not {len(block)}")
@@ -185,14 +194,21 @@ class Whiteboard:
         except OSError as e:
             raise VolumeUnwritable(path, e.errno or 0, e.strerror or str(e)) from e
 
+    def _global(self, block: bytes) -> whiteboard.GlobalFlags:
+        """Slot 0 seldom changes."""
+        if self._seen_global is None or self._seen_global[0] != block:
+            self._seen_global = block, whiteboard.decode_global(block)
+        return self._seen_global[1]
+
     def _learn(self, wanted: Collection[int], blocks: Mapping[int, bytes]) -> None:
         """Note what stands now in the slots ``wanted`` (and beside them, as it was read); none is empty."""
         now = self._clock()
         # a slot that was empty before our eyes and is not now has changed; in a new volume nobody can tell
         appeared = now if self._scanned_at is not None else None
-        for number in {*blocks, *(number for number in self._seen if number in wanted)}:
+        for number in [n for n in self._seen if n not in blocks and n in wanted]:
+            del self._seen[number]
+        for number, block in blocks.items():
             before = self._seen.get(number)
-            block = blocks.get(number, b"")
             if before is not None and before.block == block:
                 continue
             slot = self._decode(number, block)
@@ -205,7 +221,7 @@ class Whiteboard:
 
     def _worker_of(self, path: Path) -> Worker:
         """The thread for this volume: one that hangs on another volume must not stand in its way."""
-        if path != self._path:
+        if path is not self._path and path != self._path:
             self._worker.close()
             self._worker = Worker(f"whiteboard {path}")
             self._path, self._scanned_at = path, None
@@ -288,6 +304,7 @@ def _peer(
         others_first=slot.others_first,
         policy_hash=slot.policy_hash,
         engine_seen_ago_s=slot.engine_seen_ago_s,
+        timestamp_s=slot.timestamp,
         problem=problem if claim is None else "",
         first_seen_at=first_seen_at,
         changed_at=changed_at,

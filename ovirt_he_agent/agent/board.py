@@ -3,12 +3,16 @@
 Each observer owns one field and replaces it as a whole. ``news`` wakes the loop.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ovirt_he_agent.agent.ports import Flag
 from ovirt_he_agent.agent.wakeup import Wakeup
-from ovirt_he_agent.core import model, snapshot
+from ovirt_he_agent.core import model, snapshot, whereabouts
 from ovirt_he_agent.core.snapshot import Evidence, HostSeen
+
+log = logging.getLogger(__name__)
 
 PROBES_KEPT = 30
 
@@ -72,6 +76,22 @@ class Board:
             request=self.request,
             leaving=self.leaving,
         )
+
+    @property
+    def in_local_maintenance(self) -> bool:
+        """And without the VM: then VDSM may take the storage away."""
+        here = self.vm.value is not None and whereabouts.here(self.vm.value) is not None
+        return self.local_maintenance.value is True and not here
+
+    def note_flag(self, field: str, flag: Flag) -> None:
+        """A maintenance flag; an unknown one lets the old value go on ageing."""
+        old: Evidence[bool] = getattr(self, field)
+        new = old.failed(flag.reason) if flag.value is None else old.renewed(flag.value, self.clock())
+        setattr(self, field, new)
+        if (new.value, new.problem) != (old.value, old.problem):
+            word = f"unknown, {flag.reason}" if flag.value is None else "on" if flag.value else "off"
+            log.info("%s: %s", field.replace("_", " "), word)
+            self.news.set()
 
     def vm_seen(self, report: model.VmReport | None) -> bool:
         """Note what VDSM said of the VM, unless something newer is here already. True: it changed.

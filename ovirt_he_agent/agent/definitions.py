@@ -261,12 +261,12 @@ class Definitions:
         except (HeAgentError, TimeoutError):
             pass  # told by the component that tries it again; nothing else depends on it
 
-    def follow(self, snap: snapshot.Snapshot, now: model.MonotonicMs) -> None:
-        """Learn from what became of the start."""
+    def follow(self, look: Callable[[], snapshot.Snapshot], now: model.MonotonicMs) -> None:
+        """Learn from what became of the start; mostly there is none to follow, and no ``look``."""
         old = self._kept.standing.life
         if old is None:
             return
-        new, lesson = life.follow(old, snap, now)
+        new, lesson = life.follow(old, look(), now)
         if new != old:
             self._live(new)
         record = self._kept.records.get(old.sha256)

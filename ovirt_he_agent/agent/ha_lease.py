@@ -31,28 +31,28 @@ class HaLease:
         self._io_timeout_s = io_timeout_s
         self._clock = clock
         self._asked_at: model.MonotonicMs | None = None
-        self._held_since: model.MonotonicMs | None = None
+        self._held: snapshot.OwnLease | None = None
+        self._lockspace: model.Lockspace | None = None
         self._gave_up = ""
 
     async def look(self, path: Path) -> snapshot.OwnLease:
         """The state of the lease now, without changing it. Raises what the leases adapter raises."""
-        lockspace = model.Lockspace(name=HA_LOCKSPACE, path=path)
         now = self._clock()
-        match await self._leases.membership(lockspace, self._host_id):
+        match await self._leases.membership(self._lockspace_at(path), self._host_id):
             case model.Membership.HELD:
-                if self._held_since is None:
-                    self._held_since = now
+                if self._held is None:
+                    self._held = snapshot.OwnLease(held=True, since=now, detail="held")
                     log.info("host id %d in lockspace %s is held", self._host_id, HA_LOCKSPACE)
                 self._asked_at, self._gave_up = None, ""
-                return snapshot.OwnLease(held=True, since=self._held_since, detail="held")
+                return self._held
             case model.Membership.IN_TRANSITION:
-                self._held_since = None
+                self._held = None
                 if self._asked_at is None:
                     self._asked_at = now
                 return snapshot.OwnLease(held=False, since=self._asked_at, detail=self._joining(now))
             case model.Membership.NOT_HELD:
-                lost_at, self._held_since = self._held_since, None
-                if lost_at is not None:
+                lost, self._held = self._held, None
+                if lost is not None:
                     log.error("host id %d in lockspace %s was lost", self._host_id, HA_LOCKSPACE)
                 if self._asked_at is not None:
                     self._gave_up = self._refused(now)
@@ -64,10 +64,15 @@ class HaLease:
         """As ``look``; asks sanlock for the id when it is not held and no join is under way."""
         lease = await self.look(path)
         if not lease.held and self._asked_at is None:
-            lockspace = model.Lockspace(name=HA_LOCKSPACE, path=path)
+            lockspace = self._lockspace_at(path)
             await self._leases.start_join(lockspace, self._host_id, io_timeout_s=self._io_timeout_s)
             self._asked_at = self._clock()
         return lease
+
+    def _lockspace_at(self, path: Path) -> model.Lockspace:
+        if self._lockspace is None or self._lockspace.path is not path:
+            self._lockspace = model.Lockspace(name=HA_LOCKSPACE, path=path)
+        return self._lockspace
 
     def _joining(self, now: model.MonotonicMs) -> str:
         since_s = (now - (self._asked_at or now)) // 1000

@@ -52,7 +52,7 @@ class Agent:
             self.board, self._observers, world.vdsm, world.definitions, self._decide
         )
         self.requests = Requests(
-            self.board, world.whiteboard, world.local_maintenance, lambda: self._observers.whiteboard
+            self.board, world.whiteboard, world.local_maintenance, self._observers.prepared_whiteboard
         )
         self._state = State()
         self._alarms: tuple[str, ...] = ()

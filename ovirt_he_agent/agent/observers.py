@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,10 +18,11 @@ from ovirt_he_agent.agent.resources import CPU_PERIOD_S, HOST_PERIOD_S, NETWORK_
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.agent.storage import Storage
 from ovirt_he_agent.agent.vm_conf import VmConf
-from ovirt_he_agent.core import model, snapshot, whereabouts
+from ovirt_he_agent.agent.vm_watch import VmWatch
+from ovirt_he_agent.agent.whiteboard_watch import WhiteboardWatch
+from ovirt_he_agent.core import model, snapshot
 from ovirt_he_agent.core.decision import Decision, Wants
-from ovirt_he_agent.core.snapshot import Evidence
-from ovirt_he_agent.errors import HeAgentError, NotThere
+from ovirt_he_agent.errors import HeAgentError
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class World:
     """Wall-clock text of a time on the agent's clock, for people."""
 
 
+NOBODY_TO_WATCH_S = 60.0
+"""It is poked when there is somebody."""
 _AT_FIRST = Wants(alert=True, lease_owners=True, count_down=False, domain_monitor=True, watch=None)
 
 
@@ -89,12 +92,20 @@ class Observers:
             bridge=deployment.bridge,
             clock=board.clock,
         )
-        self._vm = self._component("vm", self._poll_vm, lambda: self._pace(s.vm_poll_s, s.vm_poll_alert_s))
+        self._watched = VmWatch(
+            board, world.vdsm, world.health, lambda: self.wants, changed=self._look_at_owners_and_page
+        )
+        self._slots = WhiteboardWatch(board, world.whiteboard, changed=lambda: self._owners.poke())
+        self._vm = self._component(
+            "vm", self._watched.poll, lambda: self._pace(s.vm_poll_s, s.vm_poll_alert_s)
+        )
         self._owners = self._component(
-            "vm-leases", self._read_owners, lambda: self._pace(s.lease_owners_s, s.lease_owners_alert_s)
+            "vm-leases",
+            self._watched.read_owners,
+            lambda: self._pace(s.lease_owners_s, s.lease_owners_alert_s),
         )
         self._page = self._component(
-            "engine-page", self._probe, lambda: self._pace(s.probe_s, s.probe_alert_s)
+            "engine-page", self._watched.probe, lambda: self._pace(s.probe_s, s.probe_alert_s)
         )
         self._board_reader = self._component(
             "whiteboard", self._read_whiteboard, lambda: self._pace(s.whiteboard_s, s.whiteboard_alert_s)
@@ -104,7 +115,7 @@ class Observers:
         self._watch = self._component(
             "watch",
             self._watch_claimant,
-            lambda: s.whiteboard_s if self.wants.watch is None else s.whiteboard_alert_s,
+            lambda: NOBODY_TO_WATCH_S if self.wants.watch is None else s.whiteboard_alert_s,
         )
         self._writer = self._component("own-slot", self._write_own_slot, lambda: PERIOD_S)
         self._hosts = self._component(
@@ -113,7 +124,7 @@ class Observers:
         self._local_file = self._component("local-maintenance", self._read_local_file, lambda: s.local_file_s)
         self._state_file = self._component("state-file", self.memory.save, lambda: s.state_file_s)
         self._history = self._component(
-            "definition-history", world.definitions.see_to_history, lambda: s.local_file_s
+            "definition-history", world.definitions.see_to_history, lambda: s.history_s
         )
         self._vm_conf = self._component("vm-conf", self._see_to_vm_conf, lambda: s.definition_s)
         self._vm_conf_text = VmConf(world.vm_conf, world.definitions) if world.vm_conf is not None else None
@@ -138,9 +149,10 @@ class Observers:
             self._page,
         )
 
-    @property
-    def whiteboard(self) -> Path | None:
-        """Where the whiteboard volume is prepared; None: not now."""
+    async def prepared_whiteboard(self) -> Path:
+        """For people who want to write to it: prepared now if it is not; raises why it cannot be."""
+        if self._storage.whiteboard is None or self._board.in_local_maintenance:
+            return await self._storage.prepare_whiteboard()
         return self._storage.whiteboard
 
     @property
@@ -178,13 +190,17 @@ class Observers:
 
     def look_again(self) -> None:
         """The VM's fate may have changed: ask for it now."""
-        for component in (self._vm, self._owners, self._page):
-            component.poke()
+        self._vm.poke()
+        self._look_at_owners_and_page()
+
+    def _look_at_owners_and_page(self) -> None:
+        self._owners.poke()
+        self._page.poke()
 
     async def reread_vm_evidence(self) -> None:
         """Read what VDSM says of the VM and its leases now; raises what the VDSM adapter raises."""
-        await self._poll_vm()
-        await self._read_owners()
+        await self._watched.poll()
+        await self._watched.read_owners()
 
     async def reread_flags_and_lease(self) -> None:
         """Read slot 0, ha.conf and our host id lease now; raises what the adapters raise."""
@@ -195,7 +211,7 @@ class Observers:
         board = self._board
         await self._read_local_file()
         board.own_ha_lease = board.own_ha_lease.renewed(await self._ha_lease.look(lockspace), board.clock())
-        self._note("global_maintenance", await self._world.whiteboard.read_global(path))
+        self._board.note_flag("global_maintenance", await self._world.whiteboard.read_global(path))
 
     # one method for each component, and what a failure of it does to the evidence
 
@@ -221,24 +237,11 @@ class Observers:
             if report is None:
                 self._vm.poke()
                 self._storage_component.poke()
-            elif report.vm_id == self._deployment.vm_id and self._board.vm_seen(report):
-                log.info("VM %s: %s", report.vm_id, report.status_text, extra={"HE_VM_ID": report.vm_id})
-                self._owners.poke()
-                self._page.poke()
-
-    async def _poll_vm(self) -> None:
-        command = self._board.command
-        report = await self._world.vdsm.vm_report(self._deployment.vm_id)
-        now = self._board.command
-        if report is None and now is not command and now is not None and now.kind == "StartVm":
-            return  # asked before the start, answered after it: says nothing of this life
-        if self._board.vm_seen(report):
-            log.info("VM %s: %s", self._deployment.vm_id, report.status_text if report else "not here")
-            self._owners.poke()
-            self._page.poke()
+            else:
+                self._watched.news_of(report)
 
     async def _see_to_storage(self) -> None:
-        if self._in_local_maintenance():
+        if self._board.in_local_maintenance:
             if self.wants.domain_monitor is False:
                 await self._storage.release()
             return  # VDSM may disconnect the storage: hands off
@@ -251,20 +254,16 @@ class Observers:
         prepared = self._storage.whiteboard is not None
         await self._storage.prepare()
         if not prepared:
-            self._board_reader.poke()
-            self._lease.poke()
+            for waiting in (self._board_reader, self._lease, self._writer):
+                if waiting.condition.ok is not False:  # a failing one has poked us: it keeps to its own pace
+                    waiting.poke()
 
     def _storage_period_s(self) -> float:
         vitals = self._board.domain.value
         return 10.0 if vitals is not None and vitals.acquired else 1.0
 
-    def _in_local_maintenance(self) -> bool:
-        view = self._board.vm.value
-        here = view is not None and whereabouts.here(view) is not None
-        return self._board.local_maintenance.value is True and not here
-
     async def _look_at_lease(self) -> None:
-        if self._in_local_maintenance():
+        if self._board.in_local_maintenance:
             return
         if self._storage.lockspace is None:
             raise StorageNotReady
@@ -289,58 +288,32 @@ class Observers:
             setattr(board, field, new)
 
     async def _read_whiteboard(self) -> None:
-        if self._in_local_maintenance():
+        if self._board.in_local_maintenance:
             return
         if self._storage.whiteboard is None:
             raise StorageNotReady
-        board = self._board
-        known = {*(board.ha_hosts.value or ()), self._deployment.host_id}
         try:
-            reading = await self._world.whiteboard.read(self._storage.whiteboard, known)
+            await self._slots.read(self._storage.whiteboard)
         except HeAgentError:
             self._storage.forget()  # the engine may have torn the image down
             self._storage_component.poke()
             raise
-        self._note_slots(reading.slots)
-        self._note("global_maintenance", reading.global_maintenance)
-
-    def _note_slots(self, slots: Mapping[int, snapshot.PeerSlot]) -> None:
-        """What others say is news; our own words, and that somebody goes on saying the same, are none."""
-        board = self._board
-        old = board.slots.value
-        if old is None or _said(old, board.host_id) != _said(slots, board.host_id):
-            board.news.set()
-            self._owners.poke()
-        board.slots = board.slots.renewed(slots, board.clock())
 
     async def _watch_claimant(self) -> None:
-        """The slot of the host that has the VM, between the reads of all."""
         path, host_id = self._storage.whiteboard, self.wants.watch
-        board = self._board
-        if path is None or host_id is None or self.wants.alert or board.slots.value is None:
-            return
-        found = await self._world.whiteboard.read_some(path, [host_id])
-        new = found.get(host_id)
-        old = board.slots.value.get(host_id)
-        if new == old or board.slots.value is None:
-            return
-        slots = {number: slot for number, slot in board.slots.value.items() if number != host_id}
-        if new is not None:
-            slots[host_id] = new
-        if _said(board.slots.value, 0) != _said(slots, 0):
-            board.news.set()
-            self._owners.poke()
-        board.slots = Evidence(slots, board.slots.at, board.slots.problem)  # the others are as old as before
+        if path is not None and host_id is not None and not self.wants.alert:
+            await self._slots.read_claimant(path, host_id)
 
     async def _write_own_slot(self) -> None:
         self.own_slot.definition_at = self._board.definition.at
+        problem = self._board.own_slot.problem
         try:
             await self.own_slot.write(self._storage.whiteboard, self._storage.lockspace)
         except HeAgentError as e:
-            if self._in_local_maintenance() and not isinstance(e, NotYet):
+            if self._board.in_local_maintenance and not isinstance(e, NotYet):
                 raise NoStorageInMaintenance(str(e)) from e
             raise
-        if self._board.own_slot.problem is not None:
+        if problem is not None:
             self._board.news.set()
 
     async def _look_at_network(self) -> None:
@@ -364,21 +337,10 @@ class Observers:
                 board.news.set()
 
     async def _read_local_file(self) -> None:
-        self._note("local_maintenance", self._world.local_maintenance.read())
-
-    def _note(self, field: str, flag: ports.Flag) -> None:
-        """Put a maintenance flag on the board; an unknown one lets the old value go on ageing."""
-        board = self._board
-        old: snapshot.Evidence[bool] = getattr(board, field)
-        new = old.failed(flag.reason) if flag.value is None else old.renewed(flag.value, board.clock())
-        setattr(board, field, new)
-        if (new.value, new.problem) != (old.value, old.problem):
-            word = f"unknown, {flag.reason}" if flag.value is None else "on" if flag.value else "off"
-            log.info("%s: %s", field.replace("_", " "), word)
-            board.news.set()
+        self._board.note_flag("local_maintenance", self._world.local_maintenance.read())
 
     async def _look_at_store(self) -> None:
-        if self._in_local_maintenance():
+        if self._board.in_local_maintenance:
             return
         await self._world.definitions.look()
         if self._definition_is_news():
@@ -389,7 +351,7 @@ class Observers:
             await self._vm_conf_text.see_to()
 
     async def _look_at_host(self) -> None:
-        if not self._in_local_maintenance():
+        if not self._board.in_local_maintenance:
             await self._world.host_view.look()
 
     def _definition_is_news(self) -> bool:
@@ -399,10 +361,10 @@ class Observers:
     def see_to_definition(self, now: model.MonotonicMs) -> None:
         """Learn from the last start, and put the definition of the next one on the board."""
         board, definitions = self._board, self._world.definitions
-        definitions.follow(board.snapshot(), now)
+        definitions.follow(board.snapshot, now)
         if not definitions.is_saved and self._history.condition.ok:
             self._history.poke()
-        definition = None if self._in_local_maintenance() else definitions.current()
+        definition = None if self._board.in_local_maintenance else definitions.current()
         if definition is None:
             if (trouble := definitions.account.trouble) is not None:
                 board.definition = board.definition.failed(trouble)
@@ -413,70 +375,6 @@ class Observers:
             self._vm_conf.poke()
         self.definition = definition
         board.definition = snapshot.Evidence(definition.facts, now, definitions.account.trouble)
-
-    async def _read_owners(self) -> None:
-        """Who owns the VM's leases; asked only while the VM is not here (then they are our own)."""
-        board = self._board
-        view = board.vm.value
-        if view is None or not self.wants.lease_owners or self._in_local_maintenance():
-            board.vm_leases.clear()
-            return
-        before = {ref: read.value for ref, read in board.vm_leases.items()}
-        refs = board.snapshot().leases()
-        for gone in board.vm_leases.keys() - set(refs):
-            del board.vm_leases[gone]
-        async with asyncio.TaskGroup() as tasks:
-            for ref in refs:
-                tasks.create_task(self._read_owner(ref))
-        if {ref: read.value for ref, read in board.vm_leases.items()} != before or self.wants.alert:
-            board.news.set()
-
-    async def _read_owner(self, ref: snapshot.LeaseRef) -> None:
-        board = self._board
-        old: snapshot.Evidence[snapshot.LeaseView] = board.vm_leases.get(ref, snapshot.Evidence())
-        try:
-            info = await self._world.vdsm.volume_info(ref.domain_id, ref.image_id, ref.volume_id)
-        except NotThere as e:
-            if ref in board.snapshot().opened():
-                board.vm_leases[ref] = old.failed(str(e))
-            else:  # safety: an earlier volume of a disk went, and its lease with it: nobody can hold that now
-                gone = snapshot.LeaseView(owners=(), is_leaf=False)
-                board.vm_leases[ref] = old.renewed(gone, board.clock())
-            return
-        except HeAgentError as e:
-            board.vm_leases[ref] = old.failed(str(e))
-            return
-        owners = info.lease.owners if info.lease is not None else None
-        view = snapshot.LeaseView(owners=owners, is_leaf=info.is_leaf)
-        board.vm_leases[ref] = old.renewed(view, board.clock())
-
-    async def _probe(self) -> None:
-        view = self._board.vm.value
-        if view is None or self._in_local_maintenance():
-            return
-        place = whereabouts.here(view)
-        if place not in (None, whereabouts.Place.HERE, whereabouts.Place.OUTGOING):
-            return
-        probe = await self._world.health.probe()
-        after = self._board.vm.value
-        if after is not None and whereabouts.here(after) is place:
-            self._board.probed(probe, here=place is not None)
-
-
-def _said(slots: Mapping[int, snapshot.PeerSlot], but: int) -> dict[int, tuple[object, ...]]:
-    """What others say that a decision may hang on at once."""
-    return {
-        number: (
-            slot.readable,
-            slot.claims_vm,
-            slot.stopped,
-            slot.local_maintenance,
-            slot.state,
-            slot.others_first,
-        )
-        for number, slot in slots.items()
-        if number != but
-    }
 
 
 _FIELDS: dict[str, tuple[str, ...]] = {

@@ -21,6 +21,9 @@ from ovirt_he_agent.core.snapshot import Evidence
 log = logging.getLogger(__name__)
 
 PERIOD_S = 10.0
+LEAD_LIMIT_S = 60
+"""So far a timestamp of ours may be ahead of the clock: writes within one second each take the next one. What
+is further ahead is of another boot of this host, whose clock began anew."""
 
 
 @dataclass(eq=False)
@@ -56,7 +59,7 @@ class OwnSlot:
         self._identity = identity
         self._wall_text = wall_text
         self._published: Published | None = None
-        self._last_timestamp_s = 0
+        self._last_timestamp_s: int | None = None
         self.definition_at: model.MonotonicMs | None = None
         """When the VM's definition was last read well."""
 
@@ -67,24 +70,39 @@ class OwnSlot:
 
     async def write(self, path: Path | None, lockspace: Path | None) -> None:
         """Raises ``NothingToSay``, and what sanlock and the volume raise."""
-        if self._published is None:
+        board = self._board
+        if self._published is None and board.own_slot.problem is None:
             raise NothingToSay("in this phase there is nothing that other hosts could rely on")
         if path is None or lockspace is None:
             raise NothingToSay("the storage domain's volumes are not prepared")
         lease = await self._lease.look(lockspace)
         if not lease.held:  # safety: the slot belongs to whoever holds this id
             raise NothingToSay(f"this host's id is not held in lockspace hosted-engine: {lease.detail}")
-        published, board = self._published, self._board
+        last_s = self._last_timestamp_s
+        if last_s is None:
+            last_s = self._last_timestamp_s = await self._last_of_an_earlier_daemon(path)
+        published = self._published
         if published is None:
-            raise NothingToSay("meanwhile there is nothing to say")
+            # cut off because writing failed: the only way to know that it works again is to write
+            await self._whiteboard.rewrite_slot(path, board.host_id)
+            board.own_slot = Evidence(last_s, board.clock())
+            return
         now = board.clock()
-        timestamp_s = max(self._last_timestamp_s + 1, now // 1000)
+        timestamp_s = max(last_s + 1, now // 1000)
         block = own_slot.encode(self._slot(published, now, timestamp_s))
         try:
             await self._whiteboard.write_slot(path, board.host_id, block)
         finally:
             self._last_timestamp_s = timestamp_s  # of a write that failed nobody knows what was written
         board.own_slot = Evidence(timestamp_s, board.clock())
+
+    async def _last_of_an_earlier_daemon(self, path: Path) -> int:
+        """What stands in the slot, so that the timestamp goes on growing; 0 if that is of no use."""
+        host_id = self._board.host_id
+        slot = (await self._whiteboard.read_some(path, [host_id])).get(host_id)
+        found_s = slot.timestamp_s if slot is not None else None
+        ahead_s = (found_s or 0) - self._board.clock() // 1000
+        return found_s if found_s is not None and 0 <= ahead_s <= LEAD_LIMIT_S else 0
 
     def _slot(self, published: Published, now: model.MonotonicMs, timestamp_s: int) -> own_slot.OwnSlot:
         board, seen = self._board, self._board.page_good_at

@@ -4,7 +4,7 @@ All of them raise ``errors.HeAgentError`` subclasses and nothing else, and come
 back within the limits that their adapters set.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,7 +72,10 @@ class Whiteboard(Protocol):
     written by any host, and the last writer wins.
     """
 
-    async def read(self, path: Path, known_ids: Collection[int]) -> WhiteboardReading: ...
+    async def read(self, path: Path, known_ids: Collection[int], *, scan: bool = False) -> WhiteboardReading:
+        """``scan``: also slots of hosts that nobody knows of."""
+        ...
+
     async def read_some(self, path: Path, host_ids: Collection[int]) -> Mapping[int, snapshot.PeerSlot]:
         """Those of these slots that are in use, now; what is learned counts for ``read`` as well."""
         ...
@@ -80,6 +83,10 @@ class Whiteboard(Protocol):
     async def read_global(self, path: Path) -> GlobalFlag: ...
     async def write_slot(self, path: Path, host_id: int, block: bytes) -> None:
         """When it raises ``Stuck`` or ``Retryable``, the block may have been written or may be yet."""
+        ...
+
+    async def rewrite_slot(self, path: Path, host_id: int) -> None:
+        """The bytes that stand there, as they are; raises as ``write_slot``."""
         ...
 
     async def write_global(self, path: Path, block: bytes) -> None:
@@ -123,7 +130,7 @@ class Definitions(Protocol):
         """A start with this definition is about to be given."""
         ...
 
-    def follow(self, snap: snapshot.Snapshot, now: model.MonotonicMs) -> None:
+    def follow(self, look: Callable[[], snapshot.Snapshot], now: model.MonotonicMs) -> None:
         """Learn from how a start went."""
         ...
 

@@ -13,7 +13,16 @@ from ovirt_he_agent import __version__
 from ovirt_he_agent.agent.component import Condition
 from ovirt_he_agent.agent.deployment import Deployment
 from ovirt_he_agent.agent.ports import DefinitionAccount
-from ovirt_he_agent.core import decision, explain, model, publication, snapshot, whereabouts
+from ovirt_he_agent.core import (
+    decision,
+    explain,
+    figures,
+    model,
+    neighbours,
+    publication,
+    snapshot,
+    whereabouts,
+)
 from ovirt_he_agent.core.snapshot import Evidence
 from ovirt_he_agent.core.state import Phase
 
@@ -91,7 +100,11 @@ class NotConfigured:
             "reason": problem,
             "waits_for": [problem],
         }
-        self.explanation: dict[str, Any] = {"sentences": [f"this host is not configured: {problem}"]}
+        self.explanation: dict[str, Any] = {
+            "configured": False,
+            "reason": problem,
+            "sentences": [figures.sentence(f"this host is not configured: {problem}")],
+        }
 
 
 Told = Report | NotConfigured
@@ -125,6 +138,7 @@ def _status(report: Report) -> dict[str, Any]:
         "state": phase.published,
         "phase": phase.value,
         "phase_since_s": _seconds(now - decided.state.phase_since),
+        "why": explain.first_sentence(decided),
         "reason": decided.reason,
         "waits_for": list(decided.waits_for),
         "alarms": list(decided.alarms),
@@ -302,6 +316,7 @@ def _host(
         "local_maintenance": slot.local_maintenance if slot else None,
         "slot_problem": slot.problem or None if slot else None,
         "slot_changed_s": _seconds(now - changed) if changed is not None else None,
+        "slot_age": neighbours.slot_age(decided.scene, slot) if slot or peer else None,
         "ha_lease": ha[host_id].flag.name if host_id in ha else None,
         "storage_lease": sd[host_id].flag.name if host_id in sd else None,
         "class": peer.kind.value if peer is not None else None,

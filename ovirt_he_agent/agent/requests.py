@@ -7,7 +7,7 @@ like any other news, and through the act step like any other command.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -51,9 +51,10 @@ class NotDecided(Retryable):
 
 @dataclass(eq=False)
 class NotOnWhiteboard(Retryable):
+    why: str
     msg: ClassVar[str] = (
-        "global maintenance cannot be changed: the whiteboard volume is not prepared on this host; "
-        "see component storage in `ovirt-he-agent status`, or try another host"
+        "global maintenance cannot be changed: the whiteboard volume is not prepared on this host: "
+        "{self.why}; try another host"
     )
 
 
@@ -73,12 +74,13 @@ class Requests:
     def __init__(
         self,
         board: Board,
-        world_whiteboard: ports.Whiteboard,
+        whiteboard: ports.Whiteboard,
         local: ports.LocalMaintenance,
-        whiteboard_path: Callable[[], Path | None],
+        whiteboard_path: Callable[[], Awaitable[Path]],
     ) -> None:
+        """``whiteboard_path``: where the volume is prepared now; raises why it is not."""
         self._board = board
-        self._whiteboard = world_whiteboard
+        self._whiteboard = whiteboard
         self._local = local
         self._path = whiteboard_path
         self._turn = asyncio.Lock()
@@ -90,10 +92,12 @@ class Requests:
         self._to_verify = asyncio.Event()
 
     async def set_global_maintenance(self, on: bool) -> None:
-        """Returns when it was written and read back. Raises what the volume raises, ``WriteLost``."""
-        path = self._path()
-        if path is None:
-            raise NotOnWhiteboard
+        """Returns when it was written and read back. Raises ``NotOnWhiteboard``, ``WriteLost``, and what
+        the volume raises."""
+        try:
+            path = await self._path()
+        except HeAgentError as e:
+            raise NotOnWhiteboard(str(e)) from e
         block = own_slot.encode_global(on)
         wanted = block.rstrip(b"\0")
         found = await self._whiteboard.read_global(path)

@@ -28,6 +28,8 @@ class Settings:
     host_facts_s: float = 2.0
     """Looks whether anything is to be asked for again; mostly nothing is."""
     local_file_s: float = 2.0
+    history_s: float = 2.0
+    """Looks whether an operator has asked for a kept definition."""
     state_file_s: float = 60.0
     """It is written when something has changed; this is how often a failed write is tried again."""
     tick_s: float = 5.0

@@ -81,7 +81,7 @@ class Storage:
     async def _connect(self) -> None:
         if not self._deployment.connections:
             return
-        log.info("connecting storage and monitoring domain %s", self._deployment.domain_id)
+        log.info("connecting the storage of domain %s", self._deployment.domain_id)
         rows = await self._vdsm.connect_storage(self._deployment.domain_type, self._deployment.connections)
         failed = [(connection, code) for connection, code in rows if code != 0]
         if failed and len(failed) == len(rows):  # one path of several is enough
@@ -93,6 +93,12 @@ class Storage:
             self.whiteboard = await self._path(self._deployment.whiteboard)
         if self.lockspace is None:
             self.lockspace = await self._path(self._deployment.lockspace)
+
+    async def prepare_whiteboard(self) -> Path:
+        """Have VDSM connect the storage and prepare the whiteboard again, without monitoring the domain."""
+        await self._connect()
+        self.whiteboard = await self._path(self._deployment.whiteboard)
+        return self.whiteboard
 
     def forget(self) -> None:
         """The engine may tear images down at any time: prepare them anew."""

@@ -29,15 +29,16 @@ class Wakeup:
         if self._is_set:
             return True
         loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
+        waiter = self._waiter = loop.create_future()
         timer = loop.call_later(limit_s, self._wake)
         try:
-            await self._waiter
+            await waiter
         finally:
             timer.cancel()
             self._waiter = None
         return self._is_set
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

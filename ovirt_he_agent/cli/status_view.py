@@ -14,7 +14,8 @@ PIPE_WIDTH = 160
 
 def console() -> Console:
     """Where tables are printed."""
-    console = Console(highlight=False)
+    # what VDSM and other hosts say may have brackets
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console
@@ -51,7 +52,7 @@ def _facts(status: dict[str, Any]) -> Table:
         "This host",
         f"id {status['host_id']}, {status['state'] or status['phase']} for {_span(status['phase_since_s'])}",
     )
-    table.add_row("Why", status["reason"])
+    table.add_row("Why", status["why"])
     penalties = "".join(f" - {p['points']} ({p['name']}: {p['reason']})" for p in score["penalties"])
     table.add_row("Score", f"{score['points']} = {score['base']}{penalties}")
     table.add_row(
@@ -69,26 +70,41 @@ def _facts(status: dict[str, Any]) -> Table:
         table.add_row("Last end", f"{end['kind']}, {_span(end['s_ago'])} ago: {end['detail']}")
     for number, text in enumerate(status["waits_for"]):
         table.add_row("" if number else "Waits for", text)
+    for number, text in enumerate(status["alarms"]):
+        table.add_row("" if number else "Alarm", text)
     return table
 
 
 def _hosts(hosts: list[dict[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Host", "Name", "State", "Score", "Engine VM", "HA lease", "Storage lease", "Slot changed"):
+    leases = ("HA lease", "Storage lease")
+    for name in ("Host", "Name", "Agent", "Class", "State", "Score", "Engine VM", *leases, "Slot"):
         table.add_column(name)
     for row in hosts:
-        changed = row["slot_changed_s"]
         table.add_row(
             f"{row['host_id']}{' (this)' if row['local'] else ''}",
             row["name"] or "-",
-            row["slot_problem"] or row["state"] or "-",
+            agent(row["upstream"]),
+            row["class"] or "-",
+            row["state"] or "-",
             _or_dash(row["score"]),
-            {None: "-", True: "claims it", False: "no"}[row["claims_vm"]],
+            _claim(row),
             row["ha_lease"] or "-",
             row["storage_lease"] or "-",
-            f"{_span(changed)} ago" if changed is not None else "-",
+            row["slot_age"] or "-",
         )
     return table
+
+
+def agent(upstream: bool | None) -> str:
+    """Whose agent writes a host's slot."""
+    return {None: "-", True: "upstream", False: "ours"}[upstream]
+
+
+def _claim(row: dict[str, Any]) -> str:
+    if row["claim"] in (None, "none"):
+        return {None: "-", True: "here", False: "no"}[row["claims_vm"]]
+    return {"valid": "claims it", "perhaps": "old claim, open", "void": "old claim, void"}[str(row["claim"])]
 
 
 def _components(broken: list[dict[str, Any]]) -> Table:

@@ -147,6 +147,21 @@ def pause_until(s: Scene) -> MonotonicMs:
     return until
 
 
+SETTLED_MS = 3_000
+
+
+def _others_have_heard_of_us(s: Scene) -> Check:
+    """three seconds on the whiteboard, so that hosts that come together know of each other"""
+    left_ms = settled_at(s) - s.now
+    if is_asked_for(s) or left_ms <= 0:
+        return Check("settled", True, "it has been there for longer")
+    return Check("settled", False, f"{-(-left_ms // 1000)} s left")
+
+
+def settled_at(s: Scene) -> MonotonicMs:
+    return MonotonicMs(s.state.joined_at + SETTLED_MS)
+
+
 def _it_is_our_turn(s: Scene) -> Check:
     """no better host that should start it first"""
     if is_asked_for(s):
@@ -171,6 +186,7 @@ def _it_is_our_turn(s: Scene) -> Check:
 def turn_at(s: Scene) -> MonotonicMs:
     """When better hosts have had their time."""
     since = s.state.nowhere_since if s.state.nowhere_since is not None else s.now
+    since = max(since, s.state.joined_at)  # before that this host knew of nobody
     return MonotonicMs(since + s.field.rank * s.rules.rank_step_ms)
 
 
@@ -191,6 +207,7 @@ CONDITIONS: tuple[Callable[[Scene], Check], ...] = (
     _vm_is_nowhere,
     _no_stop_is_under_way,
     _pause_is_over,
+    _others_have_heard_of_us,
     _it_is_our_turn,
     _no_command_in_flight,
 )
@@ -207,5 +224,5 @@ def lacking(s: Scene) -> tuple[Lacking, ...]:
     return s.lacking
 
 
-WAITS = frozenset((_pause_is_over, _it_is_our_turn, _no_command_in_flight))
+WAITS = frozenset((_pause_is_over, _others_have_heard_of_us, _it_is_our_turn, _no_command_in_flight))
 """Conditions that time alone fulfils."""

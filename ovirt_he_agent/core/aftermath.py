@@ -23,6 +23,8 @@ LOCK_BACKOFF_MS = (30_000, 60_000, 120_000)
 USER_PAUSE_MS = (10_000, 30_000, 60_000, 120_000)
 ADMIN_PAUSE_MS = 12_000
 HOST_SHUTDOWN_PAUSE_MS = 120_000
+ASKED_MS = 150_000
+"""What an operator asked for and what has not happened by then is theirs to repeat."""
 COOLDOWN_FAILURES = 3
 COOLDOWN_MS = 600_000
 """From the last failed start; upstream's hosts keep to as long (ENGINE_RETRY_EXPIRATION_SECS)."""
@@ -36,8 +38,8 @@ def learn(s: Scene) -> State:
     _of_flags(s, state, changes)
     _of_place(s, state, changes)
     _of_health(s, state, changes)
-    _of_stop(s, state, changes)
     _of_twin(s, state, changes)
+    _of_stop(s, state, changes)
     changes["told_vm"] = s.told.memory
     changes = {name: value for name, value in changes.items() if getattr(state, name) != value}
     return replace(state, **changes) if changes else state
@@ -49,6 +51,8 @@ def _of_flags(s: Scene, state: State, changes: dict[str, Any]) -> None:
     own_lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
     if own_lease is not None and own_lease.held:
         changes["has_joined"] = True
+        if not state.has_joined:
+            changes["joined_at"] = s.now
     if state.attempts and s.now - state.attempts[0].at >= KEPT_MS:
         changes["attempts"] = tuple(a for a in state.attempts if s.now - a.at < KEPT_MS)
     lost = s.network is not None and s.network <= 0.0
@@ -75,11 +79,12 @@ def _of_commands(s: Scene, state: State) -> State:
                 started_from=command.definition_sha256,
                 favoured=False,
             )
-        case "ShutdownVm" if state.stop is not None:
-            if command.ok:
-                return replace(state, stop=replace(state.stop, told_at=s.now))
-            if not command.refused:  # it cannot be asked: the guest has no ears
-                return replace(state, stop=replace(state.stop, kill=True))
+        case "ShutdownVm" | "DestroyVm" if _is_an_operators(state.stop) and command.ok is False:
+            return replace(state, stop=None)  # they were told, and it is theirs to ask again
+        case "ShutdownVm" if state.stop is not None and not command.refused:
+            # with an unknown outcome it may be on its way; if it failed, the guest cannot be asked
+            deaf = command.ok is False
+            return replace(state, stop=replace(state.stop, told_at=s.now, kill=state.stop.kill or deaf))
         case "DestroyVm" if state.stop is not None and not command.refused:
             kills = state.stop.kills + (command.ok is True)
             return replace(state, stop=replace(state.stop, kills=kills, killed_at=s.now))
@@ -94,6 +99,10 @@ def _of_commands(s: Scene, state: State) -> State:
     return state
 
 
+def _is_an_operators(stop: Stop | None) -> bool:
+    return stop is not None and stop.cause is StopCause.ASKED
+
+
 def _of_the_vm(s: Scene, state: State) -> State:
     view, command = s.view, s.snap.command
     if view is None:
@@ -105,13 +114,16 @@ def _of_the_vm(s: Scene, state: State) -> State:
         return state  # it lives there until VDSM says otherwise
     if place is not None:
         assert view.report is not None
+        was_here = state.was_here
         rebooting = view.report.status is model.VmStatus.REBOOT_IN_PROGRESS
         if state.was_here and state.rebooting == rebooting:
             return state
-        since = state.here_since if state.was_here else s.now
-        return replace(state, was_here=True, here_since=since, rebooting=rebooting, favoured=False)
+        state = replace(state, was_here=True, rebooting=rebooting, favoured=False)
+        if rebooting:  # its engine has to boot as after a start
+            return replace(state, here_since=s.now, was_good=False, bad_ms=0)
+        return state if was_here else replace(state, here_since=s.now)
     if not state.was_here:
-        return state
+        return replace(state, stop=None) if state.stop is not None else state
     ended = _life_ended(s, state, view.report)
     return replace(
         ended, was_here=False, was_good=False, started_from=None, rebooting=False, bad_ms=0, stop=None
@@ -119,6 +131,8 @@ def _of_the_vm(s: Scene, state: State) -> State:
 
 
 def _life_ended(s: Scene, state: State, report: model.VmReport | None) -> State:
+    if report is not None and report.exit_reason is ExitReason.MIGRATION_SUCCEEDED:
+        return _ended(state, s, End.MIGRATED, report.exit_message or "no exit message", pause_ms=0)
     if state.stop is not None:
         first = not _recent(s, state, End.STOPPED_BY_US, KEPT_MS)
         if state.stop.cause is StopCause.ASKED:
@@ -143,8 +157,6 @@ def _life_ended(s: Scene, state: State, report: model.VmReport | None) -> State:
         return _ended(state, s, End.LOCK_FAILED, message)
     reason = report.exit_reason
     match reason:
-        case ExitReason.MIGRATION_SUCCEEDED:
-            return _ended(state, s, End.MIGRATED, message, pause_ms=0)
         case ExitReason.DESTROYED_ON_REBOOT:
             return _rebooted(state, s, message)
         case ExitReason.ADMIN_SHUTDOWN:
@@ -180,10 +192,12 @@ def _user_shutdown(s: Scene, state: State, message: str) -> State:
 
 
 def _crashed(s: Scene, state: State, message: str) -> State:
-    """The first one is mended in place at once; at the second within ten minutes others go first."""
+    """The first one is mended in place at once, if nothing else is wrong with this host; at the second
+    within ten minutes others go first."""
     before = _recent(s, state, End.CRASH, RECENT_MS)
     if not before:
-        return _ended(state, s, End.CRASH, message, pause_ms=0, favoured=True)
+        connected = (s.network is None or s.network >= 1.0) and s.inputs.bridge_up is not False
+        return _ended(state, s, End.CRASH, message, pause_ms=0, favoured=connected)
     pause_ms = START_BACKOFF_MS[min(before - 1, len(START_BACKOFF_MS) - 1)]
     return _ended(state, s, End.CRASH, message, pause_ms=pause_ms, others_first=True)
 
@@ -221,6 +235,8 @@ def _ended(
 
 def _of_place(s: Scene, state: State, changes: dict[str, Any]) -> None:
     match s.verdict.place:
+        case Place.NOWHERE if s.global_maintenance is not False:
+            changes["nowhere_since"] = None  # no turn of anybody's passes while nobody may
         case Place.NOWHERE:
             if state.nowhere_since is None:
                 changes["nowhere_since"] = s.now
@@ -238,60 +254,79 @@ def _of_place(s: Scene, state: State, changes: dict[str, Any]) -> None:
 
 def _of_health(s: Scene, state: State, changes: dict[str, Any]) -> None:
     if not s.is_here or not state.was_here:
-        return
-    if s.engine.good_twice or (s.engine.good and not s.state.was_here):  # found running: once is enough
-        if not state.was_good:
-            changes["was_good"] = True
-            if state.started_from is not None:
-                changes["usual_boot_ms"] = s.now - state.here_since
-        changes["others_first_until"] = MonotonicMs(0)
-    finding = sickness.examine(s) if state.was_good or changes.get("was_good") else None
-    if finding is None:
-        if state.bad_ms and s.engine.good:
-            changes["bad_ms"] = 0
-    elif finding.excuse is not None:
         if state.bad_ms:
             changes["bad_until"] = s.now
-    elif not state.bad_ms:
-        since = s.engine.bad_since if s.engine.bad_since is not None else s.now
-        changes["bad_ms"] = max(1, s.now - since)
-        changes["bad_until"] = s.now
+        return
+    if not state.was_good and _is_good_in_this_life(s, state):
+        changes["was_good"] = True
+        if state.started_from is not None:
+            changes["usual_boot_ms"] = s.now - state.here_since
+    was_good = state.was_good or "was_good" in changes
+    if was_good and s.engine.good_twice:
+        changes["others_first_until"] = MonotonicMs(0)
+    # until it was good it is starting, which has its own limit; a pause is none of a start
+    finding = sickness.examine(s)
+    if not was_good and (finding is None or finding.kind is not sickness.Sickness.PAUSED):
+        finding = None
+    if finding is None and s.engine.good:
+        changes["bad_ms"] = 0
+    elif finding is None or finding.excuse is not None:
+        changes["bad_until"] = s.now  # nobody can tell, or it is excused: that time does not count
     else:
-        changes["bad_ms"] = state.bad_ms + (s.now - state.bad_until)
+        since = state.bad_until
+        if not state.bad_ms:
+            since = max(since, s.engine.bad_since if s.engine.bad_since is not None else s.now)
+        # a look at the page covers so much at most: a pause of this process before it is unknown time
+        changes["bad_ms"] = max(1, state.bad_ms + min(s.now - since, health.PROBE_LIMIT_MS))
         changes["bad_until"] = s.now
+
+
+def _is_good_in_this_life(s: Scene, state: State) -> bool:
+    """Looks from before its start or reboot say nothing of it; of a VM found running one is enough."""
+    if not s.state.was_here and state.started_from is None:
+        return s.engine.good
+    return s.engine.good_twice and s.snap.probes[-2].at >= state.here_since
 
 
 def _of_stop(s: Scene, state: State, changes: dict[str, Any]) -> None:
-    """A stop ends with the VM; it is given up when maintenance begins, or the engine recovers by itself."""
+    """A stop ends with the VM; it is given up when maintenance begins, or its reason is gone."""
     stop = state.stop
-    if stop is None or stop.cause is StopCause.ASKED:
+    if stop is None:
         return
-    if s.global_maintenance or s.local_maintenance:
+    report = s.view.report if s.view is not None else None
+    is_up = report is not None and report.status is model.VmStatus.UP and not stop.kills
+    match stop.cause:
+        case StopCause.ASKED:
+            if s.now - stop.since >= ASKED_MS:
+                changes["stop"] = None
+            return
+        case StopCause.SICK | StopCause.START_TOO_LONG:
+            is_over = is_up and s.engine.good_twice
+        case StopCause.NETWORK_LOST:
+            is_over = is_up and changes.get("network_lost_since", state.network_lost_since) is None
+        case StopCause.TWIN:
+            # safety: it is this host's VM that holds the lease, or nobody knows
+            is_over = changes.get("twin_owner_seen", state.twin_owner_seen) is None
+    if is_over or s.global_maintenance or s.local_maintenance:
         changes["stop"] = None
-    elif stop.cause in (StopCause.SICK, StopCause.START_TOO_LONG) and s.engine.good_twice:
-        report = s.view.report if s.view is not None else None
-        if report is not None and report.status is model.VmStatus.UP and not stop.kills:
-            changes["stop"] = None
 
 
 def _of_twin(s: Scene, state: State, changes: dict[str, Any]) -> None:
     """A living host claims with a fresh slot what is here, and no migration explains it."""
-    twin = next((p.host_id for p in s.peers.values() if _is_twin(s, p.kind, p.slot)), None)
+    twin = next((p for p in s.peers.values() if _is_twin(s, p.kind, p.slot)), None)
     if s.verdict.place is not Place.HERE or _migrated_lately(s):
         twin = None
-    if twin != state.twin:
-        changes["twin"] = twin
-        changes["twin_owner_seen"] = None
-        return
-    if twin is None:
-        return
+    changes["twin"] = twin.host_id if twin is not None else None
     reads = [s.snap.vm_leases.get(ref) for ref in s.snap.opened()]
-    at = [r.at for r in reads if r is not None and r.at is not None]
     views = [r.known(s.now, snapshot.LEASE_OWNERS_LIMIT_MS) if r is not None else None for r in reads]
-    if not views or not all(view is not None and view.owners == (twin,) for view in views):
+    if twin is None or not all(view is not None and view.owners == (twin.host_id,) for view in views):
         changes["twin_owner_seen"] = None
-    elif state.twin_owner_seen is None:
-        changes["twin_owner_seen"] = min(at)
+        return
+    read_at = min(r.at for r in reads if r is not None and r.at is not None)
+    claimed_at = twin.slot.changed_at if twin.slot is not None and twin.slot.changed_at is not None else s.now
+    if changes["twin"] != state.twin or state.twin_owner_seen is None:
+        after_both = read_at >= max(claimed_at, state.here_since)
+        changes["twin_owner_seen"] = read_at if after_both else None
 
 
 def _is_twin(s: Scene, kind: PeerClass, slot: snapshot.PeerSlot | None) -> bool:

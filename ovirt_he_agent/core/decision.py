@@ -29,7 +29,7 @@ from ovirt_he_agent.core.model import MonotonicMs
 from ovirt_he_agent.core.rules import Rule
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.snapshot import RequestKind
-from ovirt_he_agent.core.state import Phase, State
+from ovirt_he_agent.core.state import Phase, State, StopCause
 from ovirt_he_agent.core.whereabouts import Place
 
 
@@ -153,12 +153,19 @@ def decide(
     if state is not scene.state:
         scene = scene.with_state(state)
 
+    heard = _hear_of_failure(before, scene)
+    if heard is not None:
+        state = replace(state, seen_request=heard.number)
+        scene = scene.with_state(state)
     rule = next(row for row in rules.RULES if row.guard(scene))
     changes: dict[str, object] = {}
     if state.phase is not rule.phase:
         changes = {"phase": rule.phase, "phase_since": now}
     if rule.stop is not None:
-        changes["stop"] = rule.stop(scene)
+        stop, before_it = rule.stop(scene), state.stop
+        if before_it is not None and before_it.cause is stop.cause is not StopCause.ASKED:
+            stop = replace(before_it, kill=stop.kill)  # the same one, tried again
+        changes["stop"] = stop
     elif state.stop is not None and rule.phase in (Phase.RUNNING, Phase.SICK, Phase.STARTING):
         changes["stop"] = None  # given up: nothing of it may be left when the next one begins
     command = None
@@ -167,8 +174,7 @@ def decide(
         command = rule.command(acting)
     elif not scene.is_here and rule.phase not in rules.NO_COMMAND:
         command = _start(scene)
-    heard = _hear(scene, command)
-    if heard is not None:
+    if heard is None and (heard := _hear(scene, command)) is not None:
         changes["seen_request"] = heard.number
     if changes:
         lacking = scene.lacking
@@ -185,6 +191,17 @@ def _start(s: Scene) -> VmCommand | None:
         return CleanVdsmEntry(s.snap.vm_id)  # safety: here() made sure that it is Down
     definition = s.snap.definition.value
     return StartVm(s.snap.vm_id, definition.sha256) if definition is not None else None
+
+
+def _hear_of_failure(before: State, s: Scene) -> Heard | None:
+    """An operator's start ends with a first step that failed; else it would be tried without a pause."""
+    command, request = s.snap.command, s.request
+    if command is None or request is None or request.kind is not RequestKind.START:
+        return None
+    if command.kind != "CleanVdsmEntry" or command.ok or s.state.seen_command == before.seen_command:
+        return None
+    answer = f"VDSM did not forget the VM's last life: {command.detail}"
+    return Heard(number=request.number, granted=False, answer=answer)
 
 
 def _hear(s: Scene, command: VmCommand | None) -> Heard | None:
@@ -235,7 +252,8 @@ def _wants(s: Scene) -> Wants:
     )
     return Wants(
         alert=not calm,
-        lease_owners=not s.is_here or s.state.twin is not None or paused,
+        # busy: the act step reads them again before the command that is under way leaves
+        lease_owners=not s.is_here or s.busy or s.state.twin is not None or paused,
         count_down=place is Place.NOWHERE_SOON,
         domain_monitor=_domain_monitor(s),
         watch=s.verdict.host_id if place is Place.ELSEWHERE else None,
@@ -275,6 +293,19 @@ def _failing(s: Scene) -> tuple[str, ...]:
     return ()
 
 
+def _cut_by(s: Scene) -> tuple[str, ...]:
+    out = []
+    lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
+    if lease is None or not lease.held:
+        why = lease.detail if lease is not None else s.snap.own_ha_lease.why_unknown(s.now)
+        out.append(f"this host's id: {why}")
+    if s.snap.slots.problem:
+        out.append(f"the whiteboard: {s.snap.slots.problem}")
+    if s.snap.own_slot.problem:
+        out.append(f"this host's own slot: {s.snap.own_slot.problem}")
+    return tuple(out)
+
+
 def _reason(d: Decision) -> str:
     s, label = d.scene, d.rule.label
     match d.command:
@@ -290,7 +321,9 @@ def _reason(d: Decision) -> str:
             pass
     if s.is_here:
         stop = f"{s.state.stop.why}; " if s.state.stop is not None else ""
-        return f"{label}: {stop}{'; '.join(s.verdict.reasons)}; engine: {s.engine.detail}"
+        here = f"{stop}{'; '.join(s.verdict.reasons)}; engine: {s.engine.detail}"
+        cut = f" ({'; '.join(_cut_by(s))})" if s.state.phase is Phase.CUT else ""
+        return f"{label}{cut}: {here}"
     if s.verdict.place in (Place.ELSEWHERE, Place.NOWHERE_SOON) and d.rule.name in ("elsewhere", "soon"):
         return f"{label}: {'; '.join(s.verdict.reasons)}"
     missing = _missing(d)
@@ -317,12 +350,17 @@ def _wake_at(s: Scene) -> MonotonicMs | None:
             times.append(now + sickness.grace_ms(s, finding) - state.bad_ms)
         if state.stop is not None and state.stop.told_at is not None:
             times.append(state.stop.told_at + rules.SHUTDOWN_LIMIT_MS)
-        if state.stop is not None and state.stop.killed_at is not None:
-            times.append(state.stop.killed_at + rules.KILL_AGAIN_MS[0])
+        if state.stop is not None and (again_at := rules.kill_again_at(state.stop)) is not None:
+            times.append(again_at)
+        if not state.was_good:
+            times.append(state.here_since + sickness.start_limit_ms(s))
         if state.network_lost_since is not None:
             times.append(state.network_lost_since + s.rules.network_lost_ms)
     else:
         times.append(admission.pause_until(s))
+        times.append(admission.settled_at(s))
+        if state.phase is Phase.AWAY and state.last_end is not None:
+            times.append(state.last_end.at + rules.MIGRATED_AWAY_MS)
         if s.verdict.place is Place.ELSEWHERE:
             peer = s.peers.get(s.verdict.host_id or 0)
             if peer is not None and peer.slot is not None and peer.slot.changed_at is not None:

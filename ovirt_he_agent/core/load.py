@@ -68,7 +68,10 @@ def average(points: tuple[Point, ...]) -> float | None:
     """Weighted by time, as straight lines between the points (oldest first); None: they span no time."""
     if not points or (span := points[-1].at - points[0].at) <= 0:
         return None
-    return sum((b.at - a.at) * (a.load + b.load) / 2 for a, b in pairwise(points)) / span
+    area = 0.0
+    for a, b in pairwise(points):
+        area += (b.at - a.at) * (a.load + b.load)
+    return area / 2 / span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,9 @@ class Load:
 
     def noted(self, now: model.MonotonicMs) -> "Load":
         """The current load holds now, too; what is older than the history is forgotten."""
-        kept = tuple(point for point in self.points if now - point.at <= HISTORY_MS)
+        kept = self.points
+        if kept and now - kept[0].at > HISTORY_MS:
+            kept = tuple(point for point in kept if now - point.at <= HISTORY_MS)
         return replace(self, points=kept if self.current is None else (*kept, Point(now, self.current)))
 
     @property

@@ -6,6 +6,7 @@ of a whole cluster. So whatever the values are, what comes out is plain ASCII,
 with whole numbers and JSON where upstream wants them, and never too long.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -74,11 +75,13 @@ def tokens(slot: OwnSlot, extra: Sequence[str]) -> str:
     ``extra`` (up to 32 characters, written as it is) always fits.
     """
     name, reason = _token_text(slot.host_name), slot.engine.reason
-    least = len("|".join(_list(slot, "", None if reason is None else "", extra)))
+    parts = _list(slot, "", None if reason is None else "", extra)
+    least = len("|".join(parts))
     if reason is not None:
         reason = _fitting(_token_text(reason), whiteboard.TOKENS_BYTES - least - len(name))
         least += _json_length(reason)
-    parts = _list(slot, name[: whiteboard.TOKENS_BYTES - least], reason, extra)
+        parts[5] = _engine(slot.engine, reason)
+    parts[6] = name[: whiteboard.TOKENS_BYTES - least]
     parts[9] = whiteboard.checksum(parts)
     return "|".join(parts)
 
@@ -113,6 +116,7 @@ def _own_token(slot: OwnSlot) -> str:
     return f"he1:{bits:x}:{policy}"
 
 
+@functools.lru_cache(maxsize=32)
 def _engine(status: whiteboard.EngineStatus, reason: str | None) -> str:
     """The JSON text, keys in upstream's order; scripts search it for ``"vm": "up"`` with the blank."""
     health = status.health or HealthWord.UNKNOWN

@@ -146,7 +146,7 @@ def _kind(
     if fresh is not False:
         return PeerClass.UNKNOWN
     if lease is not None and flag is model.HostFlag.LIVE:
-        silent_for_ms = now - lease.renewed_at
+        silent_for_ms = (snap.sd_hosts.at or now) - lease.renewed_at  # time without a read proves nothing
         dying = silent_for_ms > DYING_RENEWALS * 2 * lease.io_timeout_s * 1000
         return PeerClass.DYING if dying else PeerClass.SILENT
     if flag is model.HostFlag.FAIL:
@@ -173,7 +173,7 @@ def _claim(
         if slot.stopped and host_id not in unprotected:
             # its agent left while the VM was there: the leases know when the VM has ended
             return Claim.VOID if free else Claim.PERHAPS
-        if fresh:
+        if fresh and not slot.stopped:
             return Claim.VALID
     elif host_id not in claimed:
         return Claim.NONE

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ovirt_he_agent.core import score, snapshot
+from ovirt_he_agent.core import score
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.core.whereabouts import Place
@@ -39,9 +39,9 @@ def of(s: Scene) -> Published | None:
     """None: in this phase nothing can be published."""
     phase = s.state.phase
     name = phase.published
-    if phase is Phase.CUT and _only_its_writes_fail(s):
-        name = Phase.INIT.published  # only a write can show that writing works again
-    if name is None or (phase is Phase.INIT and s.view is None):
+    if name is None:
+        return None
+    if s.view is None and (phase is Phase.INIT or (phase is Phase.LEAVING and s.snap.own_slot.at is None)):
         return None  # a daemon that has just been restarted must not take its VM's name off the whiteboard
     return Published(
         state=name,
@@ -51,11 +51,6 @@ def of(s: Scene) -> Published | None:
         stopped=phase is Phase.LEAVING,
         others_first=s.now < s.state.others_first_until,
     )
-
-
-def _only_its_writes_fail(s: Scene) -> bool:
-    lease = s.snap.own_ha_lease.known(s.now, snapshot.OWN_LEASE_LIMIT_MS)
-    return lease is not None and lease.held and s.snap.slots.problem is None and s.view is not None
 
 
 def points(s: Scene) -> score.Score:

@@ -22,11 +22,15 @@ SHUTDOWN_DELAY_S = 120
 """How long VDSM lets the guest shut down before it gives up (upstream's --vm-shutdown)."""
 SHUTDOWN_LIMIT_MS = 150_000
 KILL_AGAIN_MS = (60_000, 120_000, 300_000)
+KILL_FAILED_MS = 10_000
+"""VDSM did not accept the power-off."""
 GOOD_MS = 15_000
 """An engine that was good so lately is not killed, whatever was planned."""
 SCORE_GAP = 800
 """So much better another host must be (upstream: agent.conf, vm-migration threshold in agent/states.py)."""
 TWIN_MS = 20_000
+_STOPPABLE = frozenset({Place.HERE, Place.HERE_PENDING})
+"""A VM that migrates is left alone, but for an operator's power-off."""
 NO_COMMAND = frozenset({Phase.INIT, Phase.CUT, Phase.BLIND, Phase.LOCAL, Phase.AWAY, Phase.LEAVING})
 """No start in these; in global maintenance only what an operator forces."""
 
@@ -101,6 +105,10 @@ def _asked(s: Scene, kind: snapshot.RequestKind) -> bool:
     request = s.request
     if request is None or request.kind is not kind or not s.is_here or s.busy:
         return False
+    if s.verdict.place is Place.INCOMING:
+        return False
+    if kind is snapshot.RequestKind.SHUTDOWN and s.verdict.place is Place.OUTGOING:
+        return False
     return request.force or s.global_maintenance is False
 
 
@@ -130,7 +138,9 @@ def _incoming(s: Scene) -> bool:
 def _twin_owns_the_lease(s: Scene) -> bool:
     """another host runs the VM too, and owned its lease whenever that was read for 20 s"""
     seen = s.state.twin_owner_seen
-    if s.verdict.place is not Place.HERE or s.state.twin is None or seen is None or s.local_maintenance:
+    if s.verdict.place is not Place.HERE or s.state.twin is None or seen is None:
+        return False
+    if s.local_maintenance is not False:
         return False
     at = [
         r.at for ref in s.snap.opened() if (r := s.snap.vm_leases.get(ref)) is not None and r.at is not None
@@ -145,8 +155,7 @@ def _twin_stop(s: Scene) -> Stop:
 
 def _paused_and_taken(s: Scene) -> bool:
     """the VM is paused here, and another host has taken its lease"""
-    report = s.view.report if s.view is not None else None
-    if report is None or report.status is not model.VmStatus.PAUSED or s.local_maintenance is not False:
+    if not _is_paused(s) or s.local_maintenance is not False:
         return False
     views = [
         r.known(s.now, snapshot.LEASE_OWNERS_LIMIT_MS)
@@ -156,24 +165,34 @@ def _paused_and_taken(s: Scene) -> bool:
     return any(view is not None and view.owners and s.snap.host_id not in view.owners for view in views)
 
 
+def _has_begun(s: Scene, stop: Stop) -> bool:
+    """VDSM has been told, or is being told. Until then a stop is worth what its reason is worth now."""
+    return stop.cause is StopCause.ASKED or stop.told_at is not None or stop.kills > 0 or s.busy
+
+
 def _killing(s: Scene) -> bool:
     """a stop is under way, and the polite way is over"""
     stop = s.state.stop
-    if stop is None or s.verdict.place not in (Place.HERE, Place.HERE_PENDING):
+    if stop is None or not s.is_here or not _has_begun(s, stop) or _is_well(s, stop):
+        return False
+    if stop.cause is StopCause.ASKED:
+        return stop.kill
+    if s.verdict.place not in _STOPPABLE:
         return False
     if stop.kill or stop.kills:
         return True
-    if stop.cause is StopCause.ASKED or _good_lately(s, stop):
-        return False
+    return _is_paused(s) or (stop.told_at is not None and s.now - stop.told_at >= SHUTDOWN_LIMIT_MS)
+
+
+def _is_paused(s: Scene) -> bool:
     report = s.view.report if s.view is not None else None
-    if report is not None and report.status is model.VmStatus.PAUSED:
-        return True
-    return stop.told_at is not None and s.now - stop.told_at >= SHUTDOWN_LIMIT_MS
+    return report is not None and report.status is model.VmStatus.PAUSED
 
 
-def _good_lately(s: Scene, stop: Stop) -> bool:
-    # a host without network sees the page of its own VM: that does not count
-    if stop.cause is StopCause.NETWORK_LOST:
+def _is_well(s: Scene, stop: Stop) -> bool:
+    """safety: an engine that was good a moment ago is left alone, whatever was planned."""
+    # a host without network sees the page of its own VM, and beside a twin or a paused VM it is another's
+    if stop.cause not in (StopCause.SICK, StopCause.START_TOO_LONG) or _is_paused(s):
         return False
     return s.snap.page_good_at is not None and s.now - s.snap.page_good_at <= GOOD_MS
 
@@ -181,7 +200,7 @@ def _good_lately(s: Scene, stop: Stop) -> bool:
 def _stopping(s: Scene) -> bool:
     """a stop is under way"""
     stop = s.state.stop
-    if stop is None or not s.is_here:
+    if stop is None or not s.is_here or not _has_begun(s, stop):
         return False
     # a shutdown that an operator asked for and the guest did not follow is the operator's to repeat
     return (
@@ -193,7 +212,7 @@ def _start_takes_too_long(s: Scene) -> bool:
     """the engine has not become good since the VM's start, for too long"""
     if s.verdict.place not in (Place.HERE, Place.HERE_PENDING) or s.state.was_good or not s.state.was_here:
         return False
-    if s.local_maintenance is not False or sickness.seen_good_by(s) is not None:
+    if s.local_maintenance is not False or sickness.excuse_of_others(s) is not None:
         return False
     return s.now - s.state.here_since >= sickness.start_limit_ms(s)
 
@@ -203,6 +222,12 @@ def _start_stop(s: Scene) -> Stop:
     return aftermath.new_stop(
         s, StopCause.START_TOO_LONG, f"its engine was not good {took_s} s after the start"
     )
+
+
+def _lost(s: Scene) -> bool:
+    """the engine has been sick for too long, and its guest cannot be asked to shut down"""
+    finding = sickness.examine(s)
+    return finding is not None and sickness.is_lost(s, finding) and _sick_too_long(s)
 
 
 def _sick_too_long(s: Scene) -> bool:
@@ -317,23 +342,45 @@ def _nowhere(s: Scene) -> bool:
 
 
 def _shut_down(s: Scene) -> VmCommand | None:
+    """ask the guest to shut down"""
     stop = s.state.stop
-    if s.busy or s.verdict.place is Place.OUTGOING or (stop is not None and stop.told_at is not None):
+    if _may_not_now(s) or stop is None or stop.told_at is not None or _is_well(s, stop):
         return None
-    if stop is not None and _good_lately(s, stop) and stop.cause is not StopCause.ASKED:
+    if s.verdict.place not in _STOPPABLE:
         return None
-    return ShutdownVm(s.snap.vm_id, SHUTDOWN_DELAY_S, stop.why if stop is not None else "")
+    return ShutdownVm(s.snap.vm_id, SHUTDOWN_DELAY_S, stop.why)
 
 
 def _power_off(s: Scene) -> VmCommand | None:
+    """power it off"""
     stop = s.state.stop
-    if s.busy or stop is None:
+    if _may_not_now(s) or stop is None or _is_well(s, stop):
         return None
-    if stop.killed_at is not None:
-        pause_ms = KILL_AGAIN_MS[min(stop.kills, len(KILL_AGAIN_MS) - 1)] if stop.kills else 10_000
-        if s.now - stop.killed_at < pause_ms:
-            return None
+    if (again_at := kill_again_at(stop)) is not None and s.now < again_at:
+        return None
     return DestroyVm(s.snap.vm_id, stop.why)
+
+
+def kill_again_at(stop: Stop) -> model.MonotonicMs | None:
+    """When a power-off that changed nothing is repeated; None: there was none."""
+    if stop.killed_at is None:
+        return None
+    pause_ms = KILL_AGAIN_MS[min(stop.kills, len(KILL_AGAIN_MS)) - 1] if stop.kills else KILL_FAILED_MS
+    return model.MonotonicMs(stop.killed_at + pause_ms)
+
+
+def _may_not_now(s: Scene) -> bool:
+    """A command is in flight, or the act step has just dropped one: its cause is in the evidence soon."""
+    command = s.snap.command
+    if s.busy:
+        return True
+    return (
+        command is not None
+        and s.request is None
+        and command.refused
+        and command.done_at is not None
+        and s.now - command.done_at < aftermath.REFUSED_PAUSE_MS
+    )
 
 
 RULES: tuple[Rule, ...] = (
@@ -351,6 +398,7 @@ RULES: tuple[Rule, ...] = (
     Rule("twin-owns-the-lease", _twin_owns_the_lease, Phase.KILLING, _power_off, _twin_stop),
     Rule("paused-and-taken", _paused_and_taken, Phase.KILLING, _power_off, _sick_stop),
     Rule("start-takes-too-long", _start_takes_too_long, Phase.STOPPING, _shut_down, _start_stop),
+    Rule("lost", _lost, Phase.KILLING, _power_off, _sick_stop),
     Rule("sick-too-long", _sick_too_long, Phase.STOPPING, _shut_down, _sick_stop),
     Rule("network-is-lost-here", _network_is_lost_here, Phase.STOPPING, _shut_down, _network_stop),
     Rule("starting", _starting, Phase.STARTING),

@@ -1,11 +1,31 @@
 """All that a rule may look at: what is remembered, the evidence, and what was concluded of both."""
 
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar, overload
 
 from ovirt_he_agent.core import candidates, health, model, policy, score, snapshot, state, whereabouts
 from ovirt_he_agent.core.peers import Peer, PeerClass
+
+T = TypeVar("T")
+
+
+class _Once(Generic[T]):
+    """As ``functools.cached_property``, without the lock that it takes: a scene belongs to one thread."""
+
+    def __init__(self, draw: Callable[[Any], T]) -> None:
+        self._draw = draw
+        self._name = draw.__name__
+        self.__doc__ = draw.__doc__
+
+    @overload
+    def __get__(self, scene: None, of: type) -> "_Once[T]": ...
+    @overload
+    def __get__(self, scene: "Scene", of: type) -> T: ...
+    def __get__(self, scene: "Scene | None", of: type) -> "T | _Once[T]":
+        if scene is None:
+            return self
+        value = scene.__dict__[self._name] = self._draw(scene)  # found there first from now on
+        return value
 
 
 class Scene:
@@ -48,26 +68,26 @@ class Scene:
 
     # evidence, while it is young enough
 
-    @cached_property
+    @_Once
     def view(self) -> snapshot.VmView | None:
         """What VDSM says of the VM here; None: unknown."""
         return self.snap.vm.known(self.now, snapshot.VM_LIMIT_MS)
 
-    @cached_property
+    @_Once
     def global_maintenance(self) -> bool | None:
         return self.snap.global_maintenance.known(self.now, snapshot.GLOBAL_FLAGS_LIMIT_MS)
 
-    @cached_property
+    @_Once
     def local_maintenance(self) -> bool | None:
         return self.snap.local_maintenance.known(self.now, snapshot.LOCAL_FILE_LIMIT_MS)
 
-    @cached_property
+    @_Once
     def network(self) -> float | None:
         return self.snap.network.known(self.now, snapshot.NETWORK_LIMIT_MS)
 
     # conclusions
 
-    @cached_property
+    @_Once
     def told(self) -> health.Told:
         """What is said of the engine, and what has to be remembered of that."""
         report = self.view.report if self.view is not None else None
@@ -90,7 +110,7 @@ class Scene:
         """A command is in flight."""
         return self.snap.command is not None and self.snap.command.done_at is None
 
-    @cached_property
+    @_Once
     def grace(self) -> policy.Grace:
         alive = any(
             peer.kind is PeerClass.ALIVE and peer.slot is not None and not peer.slot.ours
@@ -98,7 +118,7 @@ class Scene:
         )
         return self.rules.grace(upstream_alive=alive)
 
-    @cached_property
+    @_Once
     def inputs(self) -> score.Inputs:
         snap, now = self.snap, self.now
         since = now - score.FAILED_STARTS_WINDOW_S * 1000
@@ -113,17 +133,17 @@ class Scene:
             failed_starts=sum(a.end is state.End.START_FAILED and a.at > since for a in self.state.attempts),
         )
 
-    @cached_property
+    @_Once
     def able(self) -> score.Score:
         """What this host would bring to a choice between hosts, were it to start the VM."""
         return score.of(self.inputs, self.weights, memory_rule=True)
 
-    @cached_property
+    @_Once
     def able_while_running(self) -> score.Score:
         """The same where the VM has its memory already."""
         return score.of(self.inputs, self.weights, memory_rule=False)
 
-    @cached_property
+    @_Once
     def field(self) -> candidates.Field:
         """This host among the others that may start the VM."""
         state_ = self.state

@@ -8,7 +8,7 @@ host sees the page.
 import enum
 from dataclasses import dataclass
 
-from ovirt_he_agent.core import model
+from ovirt_he_agent.core import model, snapshot
 from ovirt_he_agent.core.model import ProbeOutcome, VmStatus
 from ovirt_he_agent.core.peers import PeerClass
 from ovirt_he_agent.core.scene import Scene
@@ -39,6 +39,11 @@ def examine(s: Scene) -> Finding | None:
     if report is None or not s.is_here:
         return None
     if report.status is VmStatus.PAUSED:
+        slots = s.snap.slots
+        if slots.problem is not None and slots.known(s.now, snapshot.SLOT_LIMIT_MS) is not None:
+            # VDSM resumes it some seconds after the storage is back; but not when that takes so long that
+            # sanlock has lost the lockspace: then every second counts
+            return Finding(Sickness.PAUSED, f"the storage fails here: {slots.problem}")
         # a pause gives the lease back; where storage fails for all, another start would not do better
         elsewhere = any(p.kind is PeerClass.ALIVE for p in s.peers.values())
         return Finding(Sickness.PAUSED, None if elsewhere else "no other host is alive to do better")
@@ -51,8 +56,7 @@ def examine(s: Scene) -> Finding | None:
         )
     if kind is not Sickness.DB_DOWN and s.network is not None and s.network < 1.0:
         return Finding(kind, f"only {s.network:.0%} of this host's own network probes succeed")
-    witness = seen_good_by(s)
-    return Finding(kind, f"host {witness} sees its page" if witness is not None else None)
+    return Finding(kind, excuse_of_others(s))
 
 
 def _kind(outcome: ProbeOutcome, report: model.VmReport) -> Sickness | None:
@@ -63,6 +67,14 @@ def _kind(outcome: ProbeOutcome, report: model.VmReport) -> Sickness | None:
             return Sickness.GUEST_DEAD if report.guest_agent_alive is False else Sickness.NO_ANSWER
         case ProbeOutcome.NO_RESOLUTION:
             return None
+
+
+def excuse_of_others(s: Scene) -> str | None:
+    """Others see the engine well, or may: what they say cannot be read. None: nobody does."""
+    if s.snap.slots.known(s.now, snapshot.SLOT_LIMIT_MS) is None:
+        return "the whiteboard is unknown: another host may see its page"
+    witness = seen_good_by(s)
+    return f"host {witness} sees its page" if witness is not None else None
 
 
 def seen_good_by(s: Scene) -> int | None:

@@ -139,6 +139,8 @@ class PeerSlot:
     first_seen_at: model.MonotonicMs
     changed_at: model.MonotonicMs | None = None
     """When its bytes last changed before our eyes; None: never yet."""
+    timestamp_s: int | None = None
+    """Of its writer's clock; None: damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,14 +232,22 @@ class Snapshot:
 
     def leases(self) -> tuple[LeaseRef, ...]:
         """Every lease that guards the VM's disks, whichever definition it was started from."""
-        definition = self.definition.value
-        return tuple(dict.fromkeys((*self.opened(), *(definition.other_leases if definition else ()))))
+        return leases(self.definition.value, self.deployed_lease)
 
     def opened(self) -> tuple[LeaseRef, ...]:
         """Those of the definition and of the disk as deployed: what a start would write to."""
-        definition = self.definition.value
-        refs = (*(definition.leases if definition else ()), self.deployed_lease)
-        return tuple(dict.fromkeys(refs))
+        return opened(self.definition.value, self.deployed_lease)
+
+
+def leases(definition: Definition | None, deployed: LeaseRef) -> tuple[LeaseRef, ...]:
+    """``Snapshot.leases``, of the two that it rests on."""
+    others = definition.other_leases if definition is not None else ()
+    return tuple(dict.fromkeys((*opened(definition, deployed), *others)))
+
+
+def opened(definition: Definition | None, deployed: LeaseRef) -> tuple[LeaseRef, ...]:
+    """``Snapshot.opened``, of the two that it rests on."""
+    return tuple(dict.fromkeys((*(definition.leases if definition is not None else ()), deployed)))
 
 
 def only_since(snap: Snapshot, since: model.MonotonicMs) -> Snapshot:

@@ -136,8 +136,6 @@ class State:
     """Since when the VM has been known to run nowhere."""
     not_before: model.MonotonicMs = _NEVER
     """No start before this time: back-off."""
-    lock_owner: int | None = None
-    """After a lock failure: who was seen as owner; a change of that ends the pause early."""
     favoured: bool = False
     """The VM's last end favours this host: it need not let better ones go first."""
     others_first_until: model.MonotonicMs = _NEVER
@@ -152,3 +150,5 @@ class State:
     """The last value of global maintenance that could be read was: on."""
     has_joined: bool = False
     """Our host id in the HA lockspace was held at some time since the start."""
+    joined_at: model.MonotonicMs = _NEVER
+    """With ``has_joined``: since when."""

@@ -27,6 +27,8 @@ _EVIDENCE: dict[str, Any] = {
     "twin_owner_seen": None,
     "seen_command": 0,
     "seen_request": 0,
+    "has_joined": False,
+    "joined_at": MonotonicMs(0),
 }
 
 
@@ -59,7 +61,7 @@ def decode(data: bytes, boot_id: str) -> State:
         content = json.loads(body)
         kept = _state(content["state"])
         same_boot = content["boot_id"] == boot_id
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, RecursionError) as e:
         raise BadState(f"its content is not understood: {e!r}") from e
     if not same_boot:
         return State(usual_boot_ms=kept.usual_boot_ms, last_runner=kept.last_runner)

@@ -94,6 +94,8 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
     since = until = None
     if all_free and oldest is not None:
         since = memory.free_since if memory.free_since is not None else oldest
+        if oldest - (memory.free_until or oldest) > snapshot.LEASE_OWNERS_LIMIT_MS:
+            since = oldest  # nobody looked for too long: what was between is unknown
         until = oldest
 
     claimed, unprotected, migrated_at = memory.claimed, memory.unprotected, memory.migrated_at
@@ -107,8 +109,8 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         }
         found.discard(snap.host_id)
         claimed = frozenset(found)
-        # a claim that ends and comes again begins anew
-        lasting = {host_id for host_id in unprotected if host_id in found}
+        # a claim that ends and comes again begins anew, and a VM that was seen to own a lease is protected
+        lasting = {host_id for host_id in unprotected if host_id in found and host_id not in owners}
         if since is not None:
             lasting.update(
                 host_id
@@ -194,8 +196,8 @@ def locate(
     if (place := here(view)) is not None:
         assert view.report is not None
         return Verdict(place, (f"VDSM says {view.report.status_text}",))
-    if snap.command and snap.command.kind == "StartVm" and snap.command.done_at is None:
-        return Verdict(Place.HERE_PENDING, ("our own start is in flight",))
+    if (pending := _pending_start(snap)) is not None:
+        return Verdict(Place.HERE_PENDING, (pending,))
     if snap.slots.known(now, snapshot.SLOT_LIMIT_MS) is None:
         return Verdict(Place.UNCLEAR, (f"the whiteboard is unknown: {snap.slots.why_unknown(now)}",))
 
@@ -216,6 +218,18 @@ def locate(
     if verdict is not None:
         return verdict
     return Verdict(Place.NOWHERE, ("every lease of the VM is free and no host claims it",))
+
+
+def _pending_start(snap: snapshot.Snapshot) -> str | None:
+    """What VDSM said before our start says nothing of it."""
+    command = snap.command
+    if command is None or command.kind != "StartVm":
+        return None
+    if command.done_at is None:
+        return "our own start is in flight"
+    if command.ok is not False and (snap.vm.at or 0) < command.done_at:
+        return "our own start was given, and VDSM has not been asked since"
+    return None
 
 
 def named(peer: Peer) -> str:

@@ -7,6 +7,7 @@ thirteenth token, and in lines for people.
 """
 
 import enum
+import functools
 import json
 import re
 import zlib
@@ -234,6 +235,7 @@ def _decode(host_id: int, block: bytes) -> HostSlot | BadSlot:
     )
 
 
+@functools.lru_cache(maxsize=128)
 def _engine_status(text: str) -> EngineStatus | None:
     try:
         status = json.loads(text)

@@ -133,7 +133,7 @@ async def start(agent: definitions.Definitions, outcome: snapshot.Snapshot) -> N
     current = agent.current()
     assert current is not None
     await agent.begin(current.facts.sha256, 1)
-    agent.follow(outcome, snapshots.NOW)
+    agent.follow(lambda: outcome, snapshots.NOW)
 
 
 async def test_nothing_is_chosen_before_store_and_files_have_had_their_say(host: Host) -> None:

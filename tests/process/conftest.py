@@ -10,7 +10,7 @@ import pytest
 from tests.agent_process import START_LIMIT_S, AgentProcess
 from tests.deployed_host import AnotherSanlock, ContestedHost, DeployedHost
 
-HOSTS = 3
+HOSTS = 4
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,6 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.real("sanlock", "openssl")
 
-COMMANDS = ("VM.create", "VM.destroy", "VM.shutdown", "VM.reset")
-
-
-async def commands(host: DeployedHost) -> list[str]:
-    """What VDSM was told to do with VMs."""
-    return [call["method"] for call in await host.calls(*COMMANDS)]
-
 
 async def test_the_vm_outlives_the_daemon_and_the_next_one_finds_it(host: DeployedHost) -> None:
     async with host.agent() as agent:
@@ -33,7 +26,7 @@ async def test_the_vm_outlives_the_daemon_and_the_next_one_finds_it(host: Deploy
         assert status["leases"]["host_id"]["held"]
         assert host.generation() == generation  # no second join
         assert host.vm_pid() == pid
-        assert await commands(host) == ["VM.create"]
+        assert await host.vm_commands() == ["VM.create"]
 
 
 async def test_a_killed_vm_is_started_again(host: DeployedHost) -> None:
@@ -59,7 +52,7 @@ async def test_a_guest_that_reboots_is_started_again(host: DeployedHost) -> None
         await eventually(lambda: (pid := host.vm_pid()) != first and pid)
         status = await agent.until_state("EngineUp")
         assert status["last_end"]["detail"] == "Down as a part of the reboot process"
-        assert await commands(host) == ["VM.create", "VM.destroy", "VM.create"]
+        assert await host.vm_commands() == ["VM.create", "VM.destroy", "VM.create"]
 
 
 async def test_an_engine_in_bad_health_is_shown_and_left_alone(host: DeployedHost) -> None:
@@ -73,7 +66,7 @@ async def test_an_engine_in_bad_health_is_shown_and_left_alone(host: DeployedHos
         await host.vdsm("Sim.guest", vmID=VM, action="good health")
         await agent.until_state("EngineUp")
         assert host.vm_pid() == pid
-        assert await commands(host) == ["VM.create"]
+        assert await host.vm_commands() == ["VM.create"]
 
 
 async def test_an_edited_definition_is_shown_and_the_running_vm_left_alone(host: DeployedHost) -> None:
@@ -88,7 +81,7 @@ async def test_an_edited_definition_is_shown_and_the_running_vm_left_alone(host:
         after = await agent.until(lambda status: status["definition"]["generation"] == 13)
         assert after["definition"]["sha256"] != before["definition"]["sha256"]
         assert (after["state"], host.vm_pid()) == ("EngineUp", pid)
-        assert await commands(host) == ["VM.create"]
+        assert await host.vm_commands() == ["VM.create"]
 
 
 async def test_a_changed_hosted_engine_conf_is_taken_up_and_the_vm_left_alone(host: DeployedHost) -> None:
@@ -101,4 +94,4 @@ async def test_a_changed_hosted_engine_conf_is_taken_up_and_the_vm_left_alone(ho
         await agent.until_state("EngineUp")
         assert host.vm_pid() == pid
         assert agent.is_ready
-        assert await commands(host) == ["VM.create"]
+        assert await host.vm_commands() == ["VM.create"]

@@ -37,7 +37,7 @@ async def test_a_host_that_says_that_it_runs_the_vm_is_believed(host: DeployedHo
     say(1000, slots.UP)
     async with host.agent() as agent:
         host_2 = "host 2 (node-b.example.org)"
-        await agent.until_it_waits_for(host_2, "claims the VM", "not been watched", alone=True)
+        await agent.until_it_waits_for(host_2, "has an old claim", "seen free for 20 s", alone=True)
         say(1010, slots.UP)
         await agent.until_it_waits_for(host_2, "says that it runs it", alone=True)
         assert_shown(host, host_2, "says that it runs it")

@@ -1,494 +1,478 @@
-"""One host's rules: what is started, what never is, and what the host calls itself."""
+"""The decision as a whole, for any evidence and any state: total, idempotent, and safe.
 
-from dataclasses import fields, replace
+S1, S2 and so on are the safety rules as they show in one decision: what is commanded,
+and what every witness said at that moment.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from ovirt_he_agent.core import decision, health, model, snapshot
-from ovirt_he_agent.core.commands import CleanVdsmEntry, StartVm
+from ovirt_he_agent.core import decision, model, rules, snapshot, whereabouts
+from ovirt_he_agent.core.commands import CleanVdsmEntry, DestroyVm, ShutdownVm, StartVm
 from ovirt_he_agent.core.model import ExitReason, HostFlag, ProbeOutcome, VmStatus
-from ovirt_he_agent.core.snapshot import Evidence, LeaseView, OwnLease, VmView
-from ovirt_he_agent.core.state import End, Phase, State
-from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.snapshot import Evidence, LeaseView, OwnLease, Request, RequestKind, VmView
+from ovirt_he_agent.core.state import Attempt, End, Phase, State, Stop, StopCause
+from ovirt_he_agent.core.whereabouts import Memory, Place
+from ovirt_he_agent.core.whiteboard import VmWord
 from tests.snapshots import (
     DISK,
+    JOINED,
     NOW,
-    VM_ID,
+    aged,
+    ago,
+    decide,
     definition,
-    free,
     host,
-    owned_by,
     probe,
     report,
-    seen,
     slot,
     startable,
 )
 
-JOINED = State(has_joined=True)
+# Any evidence. Mostly fresh and good, so that many examples come close to a command.
 
+EARLIER = replace(DISK, volume_id="earlier")
+AGES_MS = (-5_000, 8_000, 16_000, 70_000, None)
 
-def decide(snap: snapshot.Snapshot, state: State = JOINED, *, later_s: float = 0) -> decision.Decision:
-    return decision.decide(state, snap, model.MonotonicMs(NOW + int(later_s * 1000)))
 
-
-def aged(snap: snapshot.Snapshot, by_s: float) -> snapshot.Snapshot:
-    """The same readings, taken ``by_s`` later."""
-
-    def move(read: Any) -> Any:
-        return (
-            replace(read, at=model.MonotonicMs(read.at + int(by_s * 1000))) if read.at is not None else read
-        )
-
-    changes = {f.name: move(v) for f in fields(snap) if isinstance(v := getattr(snap, f.name), Evidence)}
-    return replace(
-        snap,
-        vm_leases={ref: move(read) for ref, read in snap.vm_leases.items()},
-        probes=tuple(move(p) for p in snap.probes),
-        **changes,
-    )
-
-
-def test_the_vm_is_started_by_uuid_when_every_condition_is_known_to_hold() -> None:
-    decided = decide(startable())
-    assert decided.command == StartVm(VM_ID, definition().sha256)
-    assert decided.verdict.place is Place.NOWHERE
-    assert decided.waits_for == ()
-
-
-@pytest.mark.parametrize(
-    ("facts", "condition"),
-    [
-        ({"global_maintenance": seen(True)}, "global maintenance"),
-        ({"local_maintenance": seen(True)}, "local maintenance"),
-        ({"own_ha_lease": seen(OwnLease(held=False, since=NOW, detail="joining"))}, "hosted-engine"),
-        ({"definition": seen(definition(leases=()))}, "lease for every exclusive disk"),
-        ({"definition": seen(definition(vm_id="another"))}, "lease for every exclusive disk"),
-        ({"vm_leases": owned_by(2)}, "running nowhere"),
-        ({"vm_leases": owned_by(1)}, "running nowhere"),
-        ({"vm_leases": {DISK: seen(LeaseView(owners=(), is_leaf=False))}}, "end of its chain"),
-        ({"vm_leases": {DISK: seen(LeaseView(owners=(), is_leaf=None))}}, "end of its chain"),
-        ({"vm_leases": {DISK: seen(LeaseView(owners=None, is_leaf=True))}}, "running nowhere"),
-        ({"slots": seen({2: slot(claims_vm=True)})}, "running nowhere"),
-        ({"vm": seen(VmView(report=report(VmStatus.MIGRATION_DESTINATION)))}, ""),
-    ],
-)
-def test_no_start_while_one_condition_does_not_hold(facts: dict[str, Any], condition: str) -> None:
-    decided = decide(startable(**facts))
-    assert decided.command is None
-    assert not condition or any(condition in text for text in decided.waits_for), decided.waits_for
-
-
-EVIDENCE = [f.name for f in fields(snapshot.Snapshot) if isinstance(getattr(startable(), f.name), Evidence)]
-
-
-@pytest.mark.parametrize("name", [n for n in EVIDENCE if n not in ("ha_hosts", "sd_hosts")])
-@pytest.mark.parametrize("how", ["never read", "failed", "old"])
-def test_unknown_evidence_of_any_kind_is_no_start(name: str, how: str) -> None:
-    read = getattr(startable(), name)
-    unknown: Evidence[Any] = {
-        "never read": Evidence(),
-        "failed": Evidence(problem="it broke"),
-        "old": replace(read, at=model.MonotonicMs(NOW - 120_000)),
-    }[how]
-    decided = decide(startable(**{name: unknown}))
-    assert decided.command is None
-    assert decided.waits_for
-
-
-def test_in_local_maintenance_only_its_end_is_waited_for() -> None:
-    unknown: Evidence[Any] = Evidence()
-    facts = {name: unknown for name in EVIDENCE if name not in ("vm", "local_maintenance")}
-    decided = decide(startable(local_maintenance=seen(True), vm_leases={}, **facts))
-    assert decided.state.phase is Phase.LOCAL
-    assert decided.command is None
-    assert [text.partition(":")[0] for text in decided.waits_for] == ["local maintenance known to be off"]
-    assert "--set-maintenance --mode=none" in decided.reason
-
-
-@pytest.mark.parametrize(
-    ("name", "age_s", "phase"), [("vm", 10, Phase.BLIND), ("slots", 30, Phase.CUT)], ids=["VDSM", "storage"]
-)
-def test_what_fails_is_waited_for_before_its_last_reading_is_too_old(
-    name: str, age_s: int, phase: Phase
-) -> None:
-    read = getattr(startable(), name)
-    failing = replace(read, at=model.MonotonicMs(NOW - age_s * 1000)).failed("it broke; mend it")
-    decided = decide(startable(**{name: failing}))
-    assert decided.state.phase is phase
-    assert decided.command is None
-    assert [text.partition(": ")[2] for text in decided.waits_for] == ["it broke; mend it"]
-
-
-def test_unknown_hosts_hinder_a_start_only_when_some_other_host_has_had_the_vm() -> None:
-    unknown: Evidence[Any] = Evidence(problem="sanlock has just joined")
-    assert isinstance(decide(startable(sd_hosts=unknown)).command, StartVm)
-    assert decide(startable(sd_hosts=unknown, vm_leases=owned_by(2))).command is None
-    after_an_owner = decide(startable(vm_leases=owned_by(2))).state
-    assert decide(startable(sd_hosts=unknown), after_an_owner).command is None
-
-
-def test_a_jump_of_the_clock_makes_all_evidence_unknown() -> None:
-    assert decide(startable(), later_s=3600).command is None
-
-
-def test_the_deployed_disks_lease_counts_although_the_definition_has_another_one() -> None:
-    other = snapshot.LeaseRef(domain_id="d", image_id="i", volume_id="v")
-    snap = startable(definition=seen(definition(leases=(other,))))
-    assert decide(snap).command is None
-    both_free = {**free(), other: seen(LeaseView(owners=(), is_leaf=True))}
-    assert isinstance(decide(replace(snap, vm_leases=both_free)).command, StartVm)
-
-
-BEFORE_SNAPSHOT = replace(DISK, volume_id="11111111-2222-4333-8444-555555555555")
-"""Another volume of the same disk."""
-
-
-@pytest.mark.parametrize(
-    ("view", "starts"),
-    [
-        (LeaseView(owners=(), is_leaf=False), True),
-        (LeaseView(owners=(2,), is_leaf=False), False),
-        (LeaseView(owners=None, is_leaf=False), False),
-        (None, False),
-    ],
-    ids=["free", "held by another host", "owner unknown", "unknown"],
-)
-def test_a_vm_may_run_from_an_earlier_definition_whose_disk_was_another_volume(
-    view: LeaseView | None, starts: bool
-) -> None:
-    leases = free() | ({} if view is None else {BEFORE_SNAPSHOT: seen(view)})
-    snap = startable(definition=seen(definition(other_leases=(BEFORE_SNAPSHOT,))), vm_leases=leases)
-    assert isinstance(decide(snap).command, StartVm) is starts
-
-
-def test_a_kept_definition_is_never_started_on_a_volume_that_is_no_leaf_any_more() -> None:
-    stale = definition(leases=(BEFORE_SNAPSHOT,), source="kept")
-    views = {**free(), BEFORE_SNAPSHOT: seen(LeaseView(owners=(), is_leaf=False))}
-    decided = decide(startable(definition=seen(stale), vm_leases=views))
-    assert decided.command is None
-    assert any("not the leaf of its chain" in text for text in decided.waits_for)
-
-
-def test_a_dead_owner_does_not_hold_the_vm_and_a_failing_one_does() -> None:
-    dead = startable(vm_leases=owned_by(2), sd_hosts=seen({1: host(), 2: host(HostFlag.DEAD)}))
-    failing = startable(vm_leases=owned_by(2), sd_hosts=seen({1: host(), 2: host(HostFlag.FAIL)}))
-    assert decide(failing).verdict.place is Place.NOWHERE_SOON
-    assert decide(failing).command is None
-    assert decide(dead).verdict.place is not Place.ELSEWHERE
-
-
-def test_an_old_claim_is_void_only_after_the_leases_were_seen_free_for_20_s() -> None:
-    snap = startable(slots=seen({2: slot(claims_vm=True, changed_ago_s=300)}))
-    first = decide(snap)
-    assert first.verdict.place is Place.UNCLEAR
-    assert first.command is None
-    after_10 = decide(aged(snap, 10), first.state, later_s=10)
-    assert after_10.command is None
-    after_20 = decide(aged(snap, 20), after_10.state, later_s=20)
-    assert isinstance(after_20.command, StartVm)
-
-
-def test_a_claim_that_was_fresh_while_the_lease_was_free_ends_only_with_that_hosts_death() -> None:
-    fresh = startable(slots=seen({2: slot(claims_vm=True, changed_ago_s=1)}))
-    state = decide(fresh).state
-    old = startable(
-        slots=seen({2: slot(claims_vm=True, changed_ago_s=300)}), sd_hosts=seen({1: host(), 2: host()})
-    )
-    for later_s in (10, 20, 40):
-        decided = decide(aged(old, later_s), state, later_s=later_s)
-        assert decided.command is None
-        state = decided.state
-    dead = replace(old, sd_hosts=seen({1: host(), 2: host(HostFlag.DEAD)}))
-    assert isinstance(decide(aged(dead, 50), state, later_s=50).command, StartVm)
-
-
-def test_a_lease_freed_by_its_owners_sanlock_coming_back_proves_nothing_for_140_s() -> None:
-    owned = startable(vm_leases=owned_by(2), sd_hosts=seen({1: host(), 2: host(generation=4)}))
-    state = decide(owned).state
-    back = startable(
-        sd_hosts=seen({1: host(), 2: host(generation=5)}), slots=seen({2: slot(changed_ago_s=300)})
-    )
-    decided = decide(aged(back, 5), state, later_s=5)
-    assert decided.command is None
-    assert any("came back" in reason for reason in decided.verdict.reasons)
-    assert decide(aged(back, 140), decided.state, later_s=140).command is None
-    assert isinstance(decide(aged(back, 150), decided.state, later_s=150).command, StartVm)
-
-
-def test_a_damaged_slot_of_a_host_that_claimed_the_vm_is_no_start() -> None:
-    state = decide(startable(slots=seen({2: slot(claims_vm=True)}))).state
-    damaged = slot(readable=False, problem="checksum", changed_ago_s=1)
-    decided = decide(aged(startable(slots=seen({2: damaged})), 10), state, later_s=10)
-    assert decided.command is None
-    assert "damaged" in " ".join(decided.verdict.reasons)
-
-
-def test_a_damaged_slot_of_a_host_that_never_claimed_hinders_nobody() -> None:
-    damaged = slot(readable=False, problem="checksum")
-    assert isinstance(decide(startable(slots=seen({2: damaged}))).command, StartVm)
-
-
-def test_global_maintenance_unknown_after_on_keeps_the_host_frozen() -> None:
-    frozen = decide(startable(global_maintenance=seen(True)))
-    assert frozen.state.phase is Phase.FROZEN
-    unknown = startable(global_maintenance=Evidence(problem="slot 0 is damaged"))
-    assert decide(unknown, frozen.state).state.phase is Phase.FROZEN
-    assert decide(unknown, frozen.state).command is None
-
-
-def test_vdsms_record_of_a_dead_vm_is_cleared_before_the_start_and_nothing_that_runs_is_touched() -> None:
-    down = report(
-        VmStatus.DOWN, exit_code=1, exit_reason=ExitReason.LOST_QEMU, exit_message="Lost connection"
-    )
-    decided = decide(startable(vm=seen(VmView(report=down))))
-    assert decided.command == CleanVdsmEntry(VM_ID)
-    for status in VmStatus:
-        if status is not VmStatus.DOWN:
-            assert decide(startable(vm=seen(VmView(report=report(status))))).command is None
-
-
-def test_a_command_in_flight_lets_no_second_one_out() -> None:
-    flying = snapshot.Command(number=1, kind="StartVm", given_at=NOW)
-    assert decide(startable(command=flying)).command is None
-
-
-def lifetime(*steps: tuple[float, dict[str, Any]], state: State = JOINED) -> list[decision.Decision]:
-    """Decisions of consecutive moments: (seconds, what the snapshot shows)."""
-    out = []
-    for later_s, facts in steps:
-        decided = decide(aged(startable(**facts), later_s), state, later_s=later_s)
-        state = decided.state
-        out.append(decided)
-    return out
-
-
-UP = {"vm": seen(VmView(report=report(VmStatus.UP)))}
-GOOD = {"probes": (probe(ago_s=2), probe(ago_s=1))}
-
-
-def test_a_started_vm_is_starting_until_its_engine_was_good_twice_then_running() -> None:
-    accepted = snapshot.Command(
-        number=1, kind="StartVm", given_at=NOW, done_at=model.MonotonicMs(NOW - 2000), ok=True
-    )
-    launch = {"vm": seen(VmView(report=report(VmStatus.WAIT_FOR_LAUNCH)))}
-    once = {"probes": (probe(ProbeOutcome.NO_ANSWER, ago_s=2), probe(ago_s=1))}
-    phases = [
-        d.state.phase
-        for d in lifetime(
-            (0, {**launch, "command": accepted}),
-            (2, {**UP, "command": accepted}),
-            (4, {**UP, **once, "command": accepted}),
-            (6, {**UP, **GOOD, "command": accepted}),
-        )
-    ]
-    assert phases == [Phase.STARTING, Phase.STARTING, Phase.STARTING, Phase.RUNNING]
-
-
-def test_an_engine_that_stays_bad_for_15_s_is_sick_and_is_not_stopped_by_us() -> None:
-    bad = {"probes": tuple(probe(ProbeOutcome.DB_DOWN, ago_s=s) for s in (5, 3, 1))}
-    worse = {"probes": tuple(probe(ProbeOutcome.DB_DOWN, ago_s=s) for s in (35, 3, 1))}
-    decisions = lifetime(
-        (0, {**UP, **GOOD}), (10, {**UP, **bad}), (20, {**UP, **worse}), (30, {**UP, **GOOD})
-    )
-    assert [d.state.phase for d in decisions] == [Phase.RUNNING, Phase.RUNNING, Phase.SICK, Phase.RUNNING]
-    assert all(d.command is None for d in decisions)
-
-
-def test_a_crashed_vm_is_started_again_at_once_and_a_second_crash_waits() -> None:
-    crash = report(
-        VmStatus.DOWN, exit_code=1, exit_reason=ExitReason.LOST_QEMU, exit_message="Lost connection"
-    )
-    down = {"vm": seen(VmView(report=crash))}
-    _, first, _, second = lifetime((0, {**UP, **GOOD}), (10, down), (20, {**UP, **GOOD}), (40, down))
-    assert first.command == CleanVdsmEntry(VM_ID)
-    assert first.state.last_end is not None
-    assert first.state.last_end.detail == "Lost connection"
-    assert second.command is None
-    assert second.state.not_before == NOW + 50_000
-    assert second.wake_at == NOW + 50_000
-
-
-def test_a_start_that_lost_the_race_for_the_lease_goes_back_to_standby_and_waits_30_s() -> None:
-    lost = report(
-        VmStatus.DOWN,
-        exit_code=1,
-        exit_reason=ExitReason.GENERIC_ERROR,
-        exit_message="Failed to acquire lock: Lease is held by another host",
-    )
-    launch = {"vm": seen(VmView(report=report(VmStatus.WAIT_FOR_LAUNCH)))}
-    _, after = lifetime((0, launch), (5, {"vm": seen(VmView(report=lost))}))
-    assert after.state.phase is Phase.STANDBY
-    assert after.state.last_end is not None
-    assert after.state.last_end.end is End.LOCK_FAILED
-    assert after.state.not_before == NOW + 35_000
-
-
-def test_failed_starts_back_off_and_end_in_cooldown_with_score_0_but_never_give_up() -> None:
-    state, at_s, pauses = JOINED, 0.0, []
-    failed = report(
-        VmStatus.DOWN, exit_code=1, exit_reason=ExitReason.START_FAILED, exit_message="no such network"
-    )
-    for _ in range(5):
-        state = decide(
-            aged(startable(vm=seen(VmView(report=report(VmStatus.WAIT_FOR_LAUNCH)))), at_s),
-            state,
-            later_s=at_s,
-        ).state
-        at_s += 1
-        decided = decide(aged(startable(vm=seen(VmView(report=failed))), at_s), state, later_s=at_s)
-        state = decided.state
-        pauses.append((state.not_before - NOW) / 1000 - at_s)
-        at_s += pauses[-1]
-    assert pauses == [10, 30, 60, 120, 120]
-    assert state.phase is Phase.COOLDOWN
-    decided = decide(aged(startable(vm=seen(VmView(report=failed))), at_s), state, later_s=at_s)
-    assert isinstance(decided.command, CleanVdsmEntry)
-
-
-def test_after_failed_starts_another_definition_waits_no_longer_than_10_s() -> None:
-    started = snapshot.Command(
-        number=1, kind="StartVm", given_at=NOW, done_at=NOW, ok=False, definition_sha256="d" * 64
-    )
-    state = JOINED
-    for number in (1, 2, 3):
-        state = decide(startable(command=replace(started, number=number)), state).state
-    assert state.not_before - NOW == 60_000
-    other = aged(startable(definition=seen(definition(sha256="e" * 64))), 11)
-    assert decide(other, state).wake_at == NOW + 10_000
-    assert decide(other, state, later_s=9).command is None
-    assert isinstance(decide(other, state, later_s=11).command, StartVm)
-    assert decide(aged(startable(), 11), state, later_s=11).command is None
-
-
-def test_a_vm_that_migrated_away_is_not_started_before_40_s() -> None:
-    gone = report(VmStatus.DOWN, exit_code=0, exit_reason=ExitReason.MIGRATION_SUCCEEDED)
-    _, away, later = lifetime(
-        (0, {**UP, **GOOD}), (5, {"vm": seen(VmView(report=gone))}), (50, {"vm": seen(VmView(report=gone))})
-    )
-    assert away.state.phase is Phase.AWAY
-    assert away.command is None
-    assert isinstance(later.command, CleanVdsmEntry)
-
-
-def test_a_dropped_command_is_no_failed_start() -> None:
-    dropped = snapshot.Command(
-        number=1, kind="StartVm", given_at=NOW, done_at=NOW, ok=False, refused=True, detail="owner 2"
-    )
-    decided = decide(startable(command=dropped))
-    assert decided.state.attempts == ()
-    assert decided.command is None
-
-
-@pytest.mark.parametrize(
-    ("message", "is_lock"),
-    [
-        ("Failed to acquire lock: error -243", True),
-        ("internal error: Failed to acquire lock: Lease is held by another host", True),
-        ("qemu: Is another process using the image?", True),
-        ("qemu: Is another process using the image [/rhev/x]?", True),
-        ("Lost connection with qemu process", False),
-        (None, False),
-    ],
-)
-def test_lock_failures_are_known_by_their_endings(message: str | None, is_lock: bool) -> None:
-    assert health.is_lock_failure(message) is is_lock
-
-
-# Totality: any well-typed evidence gives a decision, and a start only where every condition holds.
-
-# mostly fresh and good, so that many examples come close to a start
-ages = st.sampled_from([1_000] * 12 + [-5_000, 16_000, 70_000, None])
+def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([usual] * (6 * len(others)) + list(others))
 
 
 @st.composite
 def readings(draw: st.DrawFn, values: st.SearchStrategy[Any]) -> Evidence[Any]:
-    age = draw(ages)
+    value = draw(values)
+    if draw(mostly(True, False)):
+        return Evidence(value, ago(1))
+    age_ms = draw(st.sampled_from(AGES_MS))
     problem = draw(st.sampled_from([None, "broken"]))
-    return Evidence(draw(values), None if age is None else model.MonotonicMs(NOW - age), problem)
+    return Evidence(value, None if age_ms is None else model.MonotonicMs(NOW - age_ms), problem)
 
 
-reports = st.one_of(
-    st.none(),
+reports = st.builds(
+    report,
+    st.sampled_from([*VmStatus, *[VmStatus.UP] * 12, *[VmStatus.DOWN] * 6, *[VmStatus.PAUSED] * 4]),
+    exit_reason=st.one_of(st.none(), st.sampled_from(ExitReason)),
+    exit_code=st.sampled_from([None, 0, 1]),
+    exit_message=st.sampled_from([None, "x", "Failed to acquire lock: error -243"]),
+    guest_agent_alive=st.sampled_from([None, True, False]),
+    guest_active=st.sampled_from([None, True, False]),
+)
+slots = st.builds(
+    slot,
+    claims_vm=st.sampled_from([False, False, True]),
+    readable=mostly(True, False),
+    stopped=mostly(False, True),
+    ours=st.booleans(),
+    local_maintenance=mostly(False, True, None),
+    score=mostly(3400, 0, 2000, None),
+    state=mostly("EngineDown", "EngineUp", "LocalMaintenance", ""),
+    others_first=mostly(False, True),
+    engine_seen_ago_s=mostly(None, 0, 20, 40),
+    engine_detail=mostly("Up", "Migration Source"),
+    changed_ago_s=mostly(1, None, 8, 70, 300),
+    first_seen_ago_s=st.sampled_from([600, 30, 5]),
+)
+others = st.sets(st.integers(2, 4), max_size=3)
+
+
+def by_host(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[int, Any]]:
+    return others.flatmap(lambda ids: st.fixed_dictionaries(dict.fromkeys(sorted(ids), values)))
+
+
+hosts = by_host(
     st.builds(
-        report,
-        st.sampled_from(VmStatus),
-        exit_reason=st.one_of(st.none(), st.sampled_from(ExitReason)),
-        exit_code=st.sampled_from([None, 0, 1]),
-        exit_message=st.sampled_from([None, "x", "Failed to acquire lock: error -243"]),
-    ),
+        host,
+        mostly(HostFlag.LIVE, *HostFlag),
+        generation=mostly(1, 2),
+        renewed_ago_s=mostly(1, 70),
+    )
+)
+lease_views = readings(
+    st.builds(
+        LeaseView,
+        owners=st.sampled_from([*[()] * 8, None, (1,), *[(2,)] * 4, (2, 3)]),
+        is_leaf=mostly(True, None, False),
+    )
+)
+probe_rows = st.lists(st.tuples(st.sampled_from(ProbeOutcome), st.sampled_from([0, 3, 10])), max_size=5).map(
+    lambda row: tuple(
+        probe(outcome, ago_s=1 + sum(gap for _, gap in row[i:])) for i, (outcome, gap) in enumerate(row)
+    )
+)
+requests = st.one_of(
+    st.none(),
+    st.none(),
+    st.none(),
+    st.builds(Request, number=st.integers(1, 3), kind=st.sampled_from(RequestKind), force=st.booleans()),
 )
 snapshots = st.builds(
     startable,
-    global_maintenance=readings(st.sampled_from([False] * 6 + [True, None])),
-    local_maintenance=readings(st.sampled_from([False] * 6 + [True, None])),
-    own_ha_lease=readings(
-        st.sampled_from([True] * 4 + [False]).map(lambda held: OwnLease(held=held, since=NOW, detail=""))
+    global_maintenance=readings(mostly(False, True, None)),
+    local_maintenance=readings(mostly(False, True, None)),
+    own_ha_lease=readings(mostly(True, False).map(lambda held: OwnLease(held=held, since=NOW, detail=""))),
+    domain=readings(st.just(startable().domain.value)),
+    ha_hosts=readings(hosts),
+    sd_hosts=readings(hosts),
+    slots=readings(by_host(slots).map(lambda found: {i: replace(s, host_id=i) for i, s in found.items()})),
+    definition=readings(
+        mostly(definition(), None, definition(leases=()), definition(other_leases=(EARLIER,)))
     ),
-    sd_hosts=readings(
-        st.dictionaries(
-            st.integers(1, 3), st.builds(host, st.sampled_from(HostFlag), generation=st.integers(1, 2))
-        )
+    vm=readings(st.one_of(st.none(), reports).map(lambda r: VmView(report=r))),
+    vm_leases=st.one_of(
+        lease_views.map(lambda read: {DISK: read}),
+        st.tuples(lease_views, lease_views).map(lambda two: {DISK: two[0], EARLIER: two[1]}),
+        st.just({}),
     ),
-    slots=readings(
-        st.dictionaries(st.integers(1, 3), st.just(0)).flatmap(
-            lambda ids: st.fixed_dictionaries(
-                {
-                    i: st.builds(
-                        slot,
-                        st.just(i),
-                        claims_vm=st.booleans(),
-                        readable=st.booleans(),
-                        changed_ago_s=st.sampled_from([None, 1, 70, 300]),
-                    )
-                    for i in ids
-                }
-            )
-        )
+    probes=probe_rows,
+    page_good_at=st.sampled_from([None, ago(1), ago(14), ago(16), ago(400)]),
+    own_slot=readings(st.just(1)),
+    network=readings(st.sampled_from([1.0, 1.0, 1.0, 0.0, 0.0, 0.5])),
+    bridge_up=readings(mostly(True, False)),
+    cpu_load=readings(mostly(0.1, 1.0)),
+    memory_free_mib=readings(mostly(65536, 100)),
+    config_up_to_date=mostly(True, False),
+    request=requests,
+    leaving=mostly(False, False, False, True),
+)
+
+# Any state
+
+past = st.sampled_from([0, 1, 5, 14, 16, 35, 60, 130, 160, 700, 2000]).map(ago)
+maybe = st.one_of(st.none(), past)
+stops = st.builds(
+    Stop,
+    cause=st.sampled_from(StopCause),
+    why=st.just("why"),
+    since=past,
+    told_at=maybe,
+    kill=st.booleans(),
+    kills=st.integers(0, 2),
+    killed_at=maybe,
+)
+attempts = st.lists(
+    st.builds(
+        Attempt, past, mostly(End.START_FAILED, *End), st.just("why"), st.sampled_from([None, "d" * 64])
     ),
-    definition=readings(st.sampled_from([definition()] * 4 + [None, definition(leases=())])),
-    vm=readings(reports.map(lambda r: VmView(report=r))),
-    vm_leases=readings(
-        st.builds(
-            LeaseView,
-            owners=st.sampled_from([()] * 4 + [None, (1,), (2,), (2, 3)]),
-            is_leaf=st.sampled_from([True] * 4 + [None, False]),
-        )
-    ).map(lambda e: {DISK: e}),
-    probes=st.lists(st.builds(probe, st.sampled_from(ProbeOutcome))).map(tuple),
+    max_size=4,
+).map(lambda found: tuple(sorted(found, key=lambda a: a.at)))
+states = st.builds(
+    State,
+    phase=st.sampled_from(Phase),
+    phase_since=past,
+    memory=st.builds(
+        Memory,
+        claimed=st.frozensets(st.integers(2, 4), max_size=2),
+        unprotected=st.frozensets(st.integers(2, 4), max_size=1),
+        owners=st.frozensets(st.integers(1, 4), max_size=2),
+        generations=st.sampled_from([(), ((2, 1),)]),
+        rises=st.sampled_from([(), ((2, ago(50), 140_000),)]),
+        migrated_at=maybe,
+    ),
+    told_vm=st.sampled_from([VmWord.UP, VmWord.DOWN, VmWord.DOWN_MISSING, VmWord.DOWN_UNEXPECTED]),
+    was_here=st.booleans(),
+    here_since=past,
+    started_from=st.sampled_from([None, "d" * 64]),
+    was_good=st.booleans(),
+    rebooting=mostly(False, True),
+    bad_ms=st.sampled_from([0, 0, 14_000, 70_000, 10**6]),
+    bad_until=past,
+    usual_boot_ms=st.sampled_from([None, 100_000]),
+    stop=st.one_of(st.none(), stops),
+    network_lost_since=maybe,
+    twin=st.sampled_from([None, 2]),
+    twin_owner_seen=maybe,
+    last_runner=st.sampled_from([None, 1, 2]),
+    nowhere_since=maybe,
+    not_before=mostly(ago(700), ago(0), ago(-20)),
+    favoured=st.booleans(),
+    others_first_until=mostly(ago(700), ago(-20)),
+    attempts=attempts,
+    last_end=st.one_of(st.none(), attempts.filter(bool).map(lambda found: found[-1])),
+    seen_request=st.integers(0, 2),
+    global_was_on=mostly(False, True),
+    has_joined=mostly(True, False),
+).map(lambda state: replace(state, was_here=True, was_good=True) if state.bad_ms else state)
+
+
+# What must hold of one decision
+
+
+def is_stop(decided: decision.Decision) -> bool:
+    return isinstance(decided.command, ShutdownVm | DestroyVm)
+
+
+def assert_it_can_be_told(decided: decision.Decision) -> None:
+    assert decided.reason
+    assert decided.trace
+    assert decided.wake_at is None or decided.wake_at > decided.scene.now
+    assert isinstance(decided.waits_for, tuple)
+    assert isinstance(decided.alarms, tuple)
+    said, wants = decided.published, decided.wants
+    if decided.phase is Phase.CUT:
+        assert said is None
+    view = decided.scene.view
+    there = view is not None and view.report is not None and view.report.status is not VmStatus.DOWN
+    if said is not None and said.engine.vm is VmWord.UP:  # S9
+        assert there
+    if wants.domain_monitor is False:  # S6
+        assert view is not None
+        assert not there
+
+
+def assert_a_call_without_news_changes_nothing(decided: decision.Decision) -> None:
+    """S11. That an operator was heard is news once."""
+    scene = decided.scene
+    again = decision.decide(decided.state, scene.snap, scene.now)
+    if decided.heard is not None:
+        assert again.heard is None
+        decided, again = again, decision.decide(again.state, scene.snap, scene.now)
+    assert again.state == decided.state
+    assert again.command == decided.command
+    assert again.heard is None
+
+
+def assert_it_is_safe(decided: decision.Decision) -> None:
+    match decided.command:
+        case StartVm() | CleanVdsmEntry():
+            assert_the_start_is_safe(decided)
+        case ShutdownVm() | DestroyVm():
+            assert_the_stop_is_safe(decided)
+
+
+def assert_the_start_is_safe(decided: decision.Decision) -> None:
+    """S1, S5, S13: every witness was heard a moment ago, and none of them objects."""
+    snap, now = decided.scene.snap, decided.scene.now
+    forced = decided.before.seen_request < (snap.request.number if snap.request else 0) and snap.request
+    on = snap.global_maintenance.known(now, 15_000)
+    assert on is False or (on and forced and forced.force and forced.kind is RequestKind.START)
+    assert snap.local_maintenance.known(now, 15_000) is False
+    lease = snap.own_ha_lease.known(now, 15_000)
+    assert lease is not None
+    assert lease.held
+    domain = snap.domain.known(now, 25_000)
+    assert domain is not None
+    assert domain.acquired
+    view = snap.vm.known(now, 25_000)
+    assert view is not None
+    assert view.report is None or view.report.status is VmStatus.DOWN
+    assert isinstance(decided.command, StartVm) is (view.report is None)
+    assert snap.command is None or snap.command.done_at is not None
+    found = snap.definition.known(now, 60_000)
+    assert found is not None
+    assert found.leases
+    flags = {host_id: seen_.flag for host_id, seen_ in (snap.sd_hosts.known(now, 20_000) or {}).items()}
+    for ref in snap.leases():
+        read = snap.vm_leases[ref].known(now, 15_000)
+        assert read is not None
+        assert read.owners is not None
+        assert all(flags.get(owner) is HostFlag.DEAD for owner in read.owners)
+        assert read.is_leaf or ref not in snap.opened()
+    known_slots = snap.slots.known(now, 60_000)
+    assert known_slots is not None
+    for found_slot in known_slots.values():
+        speaks = found_slot.changed_at is not None and now - found_slot.changed_at <= 60_000
+        assert not (found_slot.claims_vm and found_slot.readable and speaks and not found_slot.stopped)
+    assert decided.phase not in rules.NO_COMMAND
+
+
+def assert_the_stop_is_safe(decided: decision.Decision) -> None:
+    snap, now, stop = decided.scene.snap, decided.scene.now, decided.state.stop
+    assert stop is not None
+    view = snap.vm.known(now, 25_000)
+    assert view is not None
+    status = view.report.status if view.report is not None else VmStatus.DOWN
+    assert status is not VmStatus.MIGRATION_DESTINATION
+    asked = stop.cause is StopCause.ASKED
+    if status is VmStatus.DOWN:  # our start was accepted, and VDSM has not been asked since
+        assert asked
+        assert decided.verdict.place is Place.HERE_PENDING
+    assert snap.command is None or snap.command.done_at is not None  # S11
+    if decided.scene.global_maintenance is not False and (
+        decided.scene.global_maintenance or decided.before.global_was_on
+    ):  # S2
+        assert asked
+        assert decided.heard is not None
+        assert snap.request is not None
+        assert snap.request.force
+    if snap.local_maintenance.known(now, 15_000):  # S14
+        assert asked
+    if status is VmStatus.MIGRATION_SOURCE:  # R7
+        assert asked
+        assert isinstance(decided.command, DestroyVm)
+    well = snap.page_good_at is not None and now - snap.page_good_at <= 15_000
+    if well and status is not VmStatus.PAUSED:  # S4
+        assert stop.cause in (StopCause.ASKED, StopCause.NETWORK_LOST, StopCause.TWIN)
+    if stop.cause is StopCause.TWIN:  # R28
+        for ref in snap.opened():
+            read = snap.vm_leases[ref].known(now, 15_000)
+            assert read is not None
+            assert read.owners == (decided.state.twin,)
+    if isinstance(decided.command, ShutdownVm) and stop.cause is StopCause.NETWORK_LOST:  # S10
+        assert snap.network.known(now, 60_000) == 0.0
+        rivals = decided.scene.field.rivals
+        assert rivals
+        assert rivals[0].score - decided.scene.able_while_running.points >= 800
+
+
+def check(decided: decision.Decision) -> None:
+    event(type(decided.command).__name__ if decided.command else "no command")
+    event(f"row {decided.rule.name}")
+    assert_it_is_safe(decided)
+    assert_it_can_be_told(decided)
+    assert_a_call_without_news_changes_nothing(decided)
+
+
+@given(snapshots, states)
+def test_any_state_with_any_evidence_gives_a_safe_decision_once(
+    snap: snapshot.Snapshot, state: State
+) -> None:
+    check(decide(snap, state))
+
+
+@dataclass(frozen=True)
+class Step:
+    """Time that passes, what is seen then, and how far the command that was given before has come."""
+
+    after_s: int
+    snap: snapshot.Snapshot
+    flies: bool
+    ok: bool | None
+    refused: bool
+
+
+steps = st.builds(
+    Step,
+    after_s=st.sampled_from([0, 1, 5, 10, 10, 20, 61, 700]),
+    snap=snapshots,
+    flies=mostly(False, True),
+    ok=mostly(True, False, None),
+    refused=st.booleans(),
 )
 
 
-@given(st.lists(snapshots, min_size=1, max_size=4))
-def test_any_history_gives_decisions_and_a_start_only_with_every_witness(
-    history: list[snapshot.Snapshot],
-) -> None:
-    state = State()
-    for snap in history:
-        decided = decide(snap, state)
-        again = decide(snap, decided.state)
-        assert again.state == decided.state  # a call without news changes nothing
-        assert again.command == decided.command
+def lived(history: list[Step], state: State = JOINED) -> Iterator[decision.Decision]:
+    """A history in which commands are carried out: in flight for a while, then ended in some way."""
+    given_: snapshot.Command | None = None
+    at_s = 0
+    for step in history:
+        at_s += step.after_s
+        now = ago(-at_s)
+        if given_ is not None and given_.done_at is None and not step.flies:
+            refused = step.refused and step.ok is False
+            given_ = replace(given_, done_at=now, ok=step.ok, refused=refused)
+        snap = replace(aged(step.snap, at_s), command=given_)
+        decided = decision.decide(state, snap, now)
+        yield decided
         state = decided.state
-        event("commanded" if decided.command else "waited")
         if decided.command is not None:
-            view = snap.vm.known(NOW, snapshot.VM_LIMIT_MS)
-            owners = snap.vm_leases[DISK].known(NOW, snapshot.LEASE_OWNERS_LIMIT_MS)
-            hosts = {host_id: seen_.flag for host_id, seen_ in (snap.sd_hosts.value or {}).items()}
-            assert snap.global_maintenance.known(NOW, snapshot.GLOBAL_FLAGS_LIMIT_MS) is False
-            assert snap.local_maintenance.known(NOW, snapshot.LOCAL_FILE_LIMIT_MS) is False
-            assert view is not None
-            assert view.report is None or view.report.status is VmStatus.DOWN
-            assert owners is not None
-            assert owners.is_leaf
-            assert owners.owners is not None
-            assert all(hosts.get(owner) is HostFlag.DEAD for owner in owners.owners)
-            assert snap.definition.value is not None
-            assert snap.definition.value.leases
-            assert not any(
-                s.claims_vm and s.readable and s.host_id != 1 and s.changed_at == NOW - 1000
-                for s in (snap.slots.value or {}).values()
-            )
+            number = given_.number + 1 if given_ is not None else 1
+            given_ = snapshot.Command(number=number, kind=type(decided.command).__name__, given_at=now)
+
+
+@given(st.lists(steps, min_size=1, max_size=6))
+def test_any_history_gives_safe_decisions(history: list[Step]) -> None:
+    for decided in lived(history):
+        check(decided)
+
+
+@given(st.lists(steps, min_size=1, max_size=5))
+def test_the_act_step_decides_the_same_again_on_the_same_evidence(history: list[Step]) -> None:
+    """It asks from the state before, with no command on the board."""
+    for decided in lived(history):
+        scene = decided.scene
+        if decided.command is None or scene.snap.command is not None:
+            continue
+        again = decision.decide(decided.before, scene.snap, scene.now)
+        assert again.command == decided.command
+
+
+# Evidence taken away
+
+
+EVIDENCE = [f.name for f in fields(snapshot.Snapshot) if isinstance(getattr(startable(), f.name), Evidence)]
+RESOURCES = ("network", "bridge_up", "cpu_load", "memory_free_mib")
+"""They rank hosts and permit nothing: where a poor reading let others go first, no reading lets this host go,
+and where a poor network excused the engine, an unknown one does not."""
+
+
+@pytest.mark.parametrize("name", [n for n in EVIDENCE if n not in RESOURCES])
+@given(snapshots, states)
+def test_a_reading_that_is_taken_away_is_never_a_reason_for_a_command(
+    name: str, snap: snapshot.Snapshot, state: State
+) -> None:
+    before = decide(replace(snap, request=None), state)
+    if before.scene.global_maintenance:  # it was known before it was taken away
+        state = replace(state, global_was_on=True)
+    read: Evidence[Any] = getattr(snap, name)
+    taken: dict[str, Any] = {name: Evidence(problem=read.problem)}  # why it fails is evidence, too
+    after = decide(replace(snap, request=None, **taken), state)
+    if isinstance(after.command, StartVm | CleanVdsmEntry):
+        assert before.command == after.command
+        assert name in ("ha_hosts", "own_slot", "sd_hosts")
+    if is_stop(after):
+        assert is_stop(before)
+
+
+@given(snapshots, states)
+def test_leases_that_are_not_read_are_never_a_reason_for_a_command(
+    snap: snapshot.Snapshot, state: State
+) -> None:
+    before = decide(replace(snap, request=None), state)
+    after = decide(replace(snap, request=None, vm_leases={}), state)
+    assert not isinstance(after.command, StartVm | CleanVdsmEntry)
+    assert is_stop(before) or not is_stop(after)
+
+
+@given(snapshots, states, st.integers(26, 10_000))
+def test_after_a_jump_of_the_clock_nothing_is_commanded(
+    snap: snapshot.Snapshot, state: State, jump_s: int
+) -> None:
+    """S13: suspended, or stopped for a while."""
+    decided = decide(snap, state, later_s=jump_s + 5)
+    assert decided.command is None
+    assert decided.verdict.place in (Place.UNCLEAR, Place.HERE_PENDING)
+
+
+@given(snapshots, states)
+def test_only_evidence_since_a_moment_permits_a_start(snap: snapshot.Snapshot, state: State) -> None:
+    """What the act step asks for."""
+    decided = decide(snapshot.only_since(snap, ago(0.5)), state)
+    assert not isinstance(decided.command, StartVm | CleanVdsmEntry)
+
+
+@given(snapshots, states)
+def test_a_command_in_flight_lets_no_second_one_out(snap: snapshot.Snapshot, state: State) -> None:
+    """S11."""
+    for kind in ("StartVm", "CleanVdsmEntry", "ShutdownVm", "DestroyVm"):
+        flying = snapshot.Command(number=1, kind=kind, given_at=ago(5))
+        assert decide(replace(snap, command=flying), state).command is None
+
+
+@given(snapshots, states, slots)
+def test_a_slot_full_of_anything_touches_what_is_thought_of_its_own_host_only(
+    snap: snapshot.Snapshot, state: State, anything: snapshot.PeerSlot
+) -> None:
+    """S12."""
+    known = snap.slots.known(NOW, snapshot.SLOT_LIMIT_MS)
+    if known is None:
+        return
+    changed = {**known, 9: replace(anything, host_id=9)}
+    there, beside = (
+        decide(snap, state),
+        decide(replace(snap, slots=replace(snap.slots, value=changed)), state),
+    )
+    for other in known:
+        if other != snap.host_id:
+            assert there.scene.peers[other].kind is beside.scene.peers[other].kind
+
+
+def test_the_memory_of_a_look_that_teaches_nothing_is_the_same_object() -> None:
+    state = decide(startable()).state
+    assert decide(startable(), state).state is state
+    assert whereabouts.remember(state.memory, startable(), NOW) is state.memory

@@ -1,4 +1,4 @@
-"""Random stories: a seed gives a cluster, faults in it, and their times; the same seed gives the same story."""
+"""Random stories: a seed gives a cluster, faults in it, and their times; always the same ones."""
 
 import random
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ KINDS = (
     Kind(2, "agent all crash-at after-create"),
     Kind(1, "agent all crash-at after-shutdown"),
     Kind(1, "agent all crash-at after-destroy"),
+    Kind(2, "suspend {h} {s}"),
+    Kind(2, "suspend vm {s}"),
     Kind(2, "sanlock {h} kill", "sanlock {h} start"),
     Kind(2, "sanlock vm kill", "sanlock all start"),
     Kind(4, "vdsm {h} restart {s}"),
@@ -126,9 +128,8 @@ def story(
                 words = second.begin.format(**_names(chance, count)).split()
                 steps.append(Step(round(soon_s, 1), tuple(words)))
     steps = [step for step in steps if step.at_s < length_s]
-    return Story(
-        setup=setup, steps=tuple(sorted(steps, key=lambda step: step.at_s)), until_s=round(length_s, 1)
-    )
+    ordered = tuple(sorted(steps, key=lambda step: step.at_s))
+    return Story(setup=setup, steps=ordered, until_s=round(length_s, 1), rest=True)
 
 
 def _names(chance: random.Random, hosts: int) -> dict[str, str]:

@@ -62,6 +62,7 @@ class _OfHost:
     decision: Decision | None = None
     command: Decision | None = None
     timestamp: int | None = None
+    block: bytes = b""
     boot: int = 0
     written_ms: int = 0
     gone_ms: int | None = None
@@ -83,6 +84,8 @@ class _OfHost:
 class Checks:
     world: "World"
     violations: list[Violation] = field(default_factory=list)
+    at_first: dict[int, Decision] = field(default_factory=dict)
+    """The hosts' last decisions when the first invariant broke."""
     global_on_ms: int | None = None
     """Since when slot 0 says on; None: it says off."""
     global_changed_ms: int = 0
@@ -94,6 +97,8 @@ class Checks:
     def broken(self, invariant: str, host: "SimHost | None", text: str) -> None:
         who = host.name if host is not None else "-"
         violation = Violation(invariant, self.world.loop.now_ms(), who, text)
+        if not self.violations:
+            self.at_first = dict(self.decisions())
         self.violations.append(violation)
         self.world.say(f"!! {violation}", host)
 
@@ -107,6 +112,7 @@ class Checks:
         known = self._of(host)
         before, known.decision = known.decision, decided
         if before is None or before.phase is not decided.phase:
+            self.world.timeline.note(self.world.loop.now_ms(), host.number, decided.phase.value)
             host.say(f"{decided.phase.value}: {decided.reason}")
         self._note_words(host, known, decided)
         command = decided.command
@@ -390,6 +396,11 @@ class Checks:
 
     def _slot_of_ours(self, host: "SimHost", block: bytes, now: int) -> None:
         known = self._of(host)
+        if known.block == block and known.boot == host.boots:
+            return  # written once more, to see whether writing works
+        known.block = block
+        if not block.strip(b"\0"):
+            return  # the same of a slot that somebody has cleaned
         slot = self.world.storage.decode(host.host_id, block)
         self._read_by_upstream(host, block)
         if not block.isascii() or len(block) != whiteboard.SLOT_BYTES:
@@ -436,17 +447,19 @@ class Checks:
 
     def twice_running(self) -> None:
         """At quiescence: no two hosts of ours are in RUNNING for long."""
-        running = [
-            known.decision
-            for known in self._hosts.values()
-            if known.decision is not None and known.decision.phase is Phase.RUNNING
-        ]
+        running = [decided for decided in self.decisions().values() if decided.phase is Phase.RUNNING]
         if len(running) > 1:
             ids = [decided.scene.snap.host_id for decided in running]
             self.broken("S3", None, f"hosts {ids} are all RUNNING at quiescence")
 
     def decisions(self) -> Mapping[int, Decision]:
-        return {number: known.decision for number, known in self._hosts.items() if known.decision is not None}
+        """The last ones of agents that are alive."""
+        agents = {number: host.agent for number, host in self.world.hosts.items() if not host.upstream}
+        return {
+            number: known.decision
+            for number, known in self._hosts.items()
+            if known.decision is not None and (agent := agents.get(number)) is not None and agent.alive
+        }
 
     def slot_age_s(self, host: "SimHost") -> float:
         return (self.world.loop.now_ms() - self._of(host).written_ms) / 1000

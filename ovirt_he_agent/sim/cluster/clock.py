@@ -11,7 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, TypeVarTuple, Unpack
+from typing import Any, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 
@@ -27,11 +27,35 @@ class Livelock(RuntimeError):
 
 
 class Owner:
-    """A process whose work can be held back."""
+    """A process whose work can be held back: see ``VirtualLoop.freeze``."""
 
     def __init__(self) -> None:
         self.frozen = False
-        self.held_back: list[asyncio.Handle] = []
+        self.held_back: list[_Handle] = []
+
+
+class _Handle(asyncio.TimerHandle):
+    """What asyncio's own handles are, less what only its debug mode and its repr need.
+
+    A simulation makes some ten of them for each second of a host.
+    """
+
+    __slots__ = ("act", "args", "context", "off")
+
+    def __init__(self, act: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
+        self.act = act
+        self.args = args
+        self.context = context
+        self.off = False
+
+    def __repr__(self) -> str:
+        return f"<{'cancelled ' if self.off else ''}call of {self.act}>"
+
+    def cancel(self) -> None:
+        self.off = True
+
+    def cancelled(self) -> bool:
+        return self.off
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -39,27 +63,34 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._now_ms = 0
         self._order = 0
-        self._ready: deque[tuple[asyncio.Handle, Owner | None]] = deque()
-        self._timers: list[tuple[float, int, asyncio.TimerHandle, Owner | None]] = []
-        self._stopping = False
+        self._ready: deque[_Handle] = deque()
+        self._timers: list[tuple[float, int, _Handle]] = []
+        self._frozen: set[Owner] = set()
         self.failures: list[BaseException] = []
         """What was raised where nobody could catch it."""
 
     # what the world uses
 
     def now_ms(self) -> int:
-        return int(self._now * 1000 + 0.5)
+        return self._now_ms
 
     def at(self, ms: int, act: Callable[[], None]) -> asyncio.TimerHandle:
         """Call ``act`` at ``ms``; it belongs to nobody, so nothing holds it back."""
-        return self._timer(ms / 1000, asyncio.TimerHandle(ms / 1000, act, (), self, _NOBODY), None)
+        return self._timer(ms / 1000, _Handle(act, (), _NOBODY))
+
+    def freeze(self, owner: Owner) -> None:
+        """Hold back all that ``owner`` does, until ``thaw``."""
+        owner.frozen = True
+        self._frozen.add(owner)
 
     def thaw(self, owner: Owner) -> None:
         """Let ``owner`` go on; what came due meanwhile runs now, in its order."""
         owner.frozen = False
+        self._frozen.discard(owner)
         held_back, owner.held_back = owner.held_back, []
-        self._ready.extend((handle, owner) for handle in held_back)
+        self._ready.extend(held_back)
 
     def run_until_ms(self, ms: int) -> None:
         """Run everything up to ``ms``, and leave the clock there.
@@ -73,29 +104,40 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             while not self.failures:
                 steps = 0
                 while ready:
-                    handle, owner = ready.popleft()
+                    handle = ready.popleft()
                     steps += 1
                     if steps > STEPS_AT_ONCE:
                         ready.clear()
                         raise Livelock(f"more than {STEPS_AT_ONCE} steps at {self._now:.3f} s")
-                    if handle._cancelled:
+                    if handle.off or (self._frozen and self._held_back(handle)):
                         continue
-                    if owner is not None and owner.frozen:
-                        owner.held_back.append(handle)
-                        continue
-                    handle._run()
+                    handle.context.run(handle.act, *handle.args)
                 if self.failures or not timers or timers[0][0] > until:
                     break
-                self._now = max(self._now, timers[0][0])
-                while timers and timers[0][0] <= self._now + 1e-9:
-                    _, _, timer, owner = heapq.heappop(timers)
-                    if not timer._cancelled:
-                        ready.append((timer, owner))
+                self._set(timers[0][0])
+                due = self._now + 1e-9
+                while timers and timers[0][0] <= due:
+                    timer = heapq.heappop(timers)[2]
+                    if not timer.off:
+                        ready.append(timer)
         finally:
             asyncio._set_running_loop(None)
         if self.failures:
             raise self.failures[0]
-        self._now = max(self._now, until)
+        self._set(until)
+
+    def _set(self, now: float) -> None:
+        if now > self._now:
+            self._now = now
+            self._now_ms = int(now * 1000 + 0.5)
+
+    def _held_back(self, handle: _Handle) -> bool:
+        owner = handle.context.get(OWNER)
+        if owner not in self._frozen:
+            return False
+        assert owner is not None
+        owner.held_back.append(handle)
+        return True
 
     def start(self, work: Coroutine[Any, Any, Any], owner: Owner, *, name: str) -> "asyncio.Task[Any]":
         """A task of ``owner``, and with it all that it starts."""
@@ -119,35 +161,36 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_soon(
         self,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append((handle, _owner(context)))
+        handle = _Handle(callback, args, context if context is not None else copy_context())
+        self._ready.append(handle)
         return handle
 
     def call_later(
         self,
         delay: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        handle = _Handle(callback, args, context if context is not None else copy_context())
+        return self._timer(self._now + delay, handle)
 
     def call_at(
         self,
         when: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        return self._timer(when, asyncio.TimerHandle(when, callback, args, self, context), _owner(context))
+        return self._timer(when, _Handle(callback, args, context if context is not None else copy_context()))
 
-    def _timer(self, when: float, handle: asyncio.TimerHandle, owner: Owner | None) -> asyncio.TimerHandle:
+    def _timer(self, when: float, handle: _Handle) -> _Handle:
         self._order += 1
-        heapq.heappush(self._timers, (when, self._order, handle, owner))
+        heapq.heappush(self._timers, (when, self._order, handle))
         return handle
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
@@ -171,7 +214,3 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
 
 _NOBODY = copy_context()
-
-
-def _owner(context: Context | None) -> Owner | None:
-    return OWNER.get() if context is None else context.get(OWNER)

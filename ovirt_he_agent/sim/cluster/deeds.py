@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from ovirt_he_agent.agent.requests import Requests
 from ovirt_he_agent.core.model import ExitReason, VmStatus
-from ovirt_he_agent.errors import BadInput
+from ovirt_he_agent.errors import BadInput, ExitCode
+from ovirt_he_agent.sim.cluster import vdsm
 from ovirt_he_agent.sim.cluster.host import SimHost
 from ovirt_he_agent.sim.cluster.qemu import Guest
 from ovirt_he_agent.sim.cluster.world import VOLUME_ID, World
@@ -18,6 +19,7 @@ from ovirt_he_agent.sim.cluster.world import VOLUME_ID, World
 
 @dataclass(eq=False)
 class BadDeed(BadInput):
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
     line: str
     reason: str
     msg: ClassVar[str] = "{self.line}: {self.reason}"
@@ -62,6 +64,12 @@ def _power(world: World, args: Sequence[str]) -> None:
 def _shutdown(world: World, args: Sequence[str]) -> None:
     for host in _hosts(world, args[0]):
         host.shut_down()
+
+
+def _suspend(world: World, args: Sequence[str]) -> None:
+    for host in _hosts(world, args[0]):
+        if host.powered:
+            host.suspend(float(args[1]))
 
 
 def _storage(world: World, args: Sequence[str]) -> None:
@@ -219,7 +227,8 @@ def _vdsm(world: World, args: Sequence[str]) -> None:
             case "stop":
                 host.stop_vdsm()
             case "start":
-                host.start_vdsm(float(args[2]) if len(args) > 2 else 5.0)
+                if not host.vdsm.up:
+                    host.start_vdsm(float(args[2]) if len(args) > 2 else 5.0)
             case "restart":
                 host.stop_vdsm()
                 host.start_vdsm(float(args[2]) if len(args) > 2 else 15.0)
@@ -312,8 +321,14 @@ def _definition(world: World, args: Sequence[str]) -> None:
 
 def _by_hand(world: World, args: Sequence[str]) -> None:
     for host in _hosts(world, args[0]):
-        host.say("somebody starts the VM by hand")
-        host.vdsm.create(volume_id=VOLUME_ID, with_lease="lease-less" not in args, by="admin")
+        record = host.vdsm.record
+        if record is not None and record.status is VmStatus.DOWN:
+            host.vdsm.record = None
+        try:
+            host.vdsm.create(volume_id=VOLUME_ID, with_lease="lease-less" not in args, by="admin")
+            host.say("somebody starts the VM by hand")
+        except (vdsm.VmThere, vdsm.VdsmGone) as e:
+            host.say(f"somebody cannot start the VM by hand: {e}")
 
 
 def _request(world: World, args: Sequence[str]) -> None:
@@ -337,7 +352,7 @@ def _heal(world: World, args: Sequence[str]) -> None:
     world.say("everything is mended")
     world.switch_up = world.dns_up = world.gateway_up = True
     if world.definition is None or not world.definition.facts.leases:
-        world.definition = world.make_definition(VOLUME_ID)
+        world.definition = world.make_definition(next(v for v, leaf in world.storage.leaves.items() if leaf))
     world.definitions_of.clear()
     for number, block in list(world.storage.slots.items()):
         if number and not block.isascii():
@@ -350,6 +365,7 @@ def _heal(world: World, args: Sequence[str]) -> None:
 DEEDS: dict[str, Deed] = {
     "power": Deed("power HOSTS on|off", "power loss, or the host boots", _power),
     "shutdown": Deed("shutdown HOSTS", "an orderly shutdown of the host", _shutdown),
+    "suspend": Deed("suspend HOSTS SECONDS", "the host stands still, its clock goes on", _suspend),
     "storage": Deed("storage HOSTS on|off|hang|read-only|slow S", "the way to the storage", _storage),
     "network": Deed("network HOSTS on|off", "the host's network, DNS with it", _network),
     "bridge": Deed("bridge HOSTS on|off", "the management bridge, as VDSM reports it", _bridge),

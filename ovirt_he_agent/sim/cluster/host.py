@@ -1,4 +1,4 @@
-"""One simulated host: power, the way to the storage, sanlock, VDSM, network, and the agent that runs on it."""
+"""One simulated host: power, its way to the storage, sanlock, VDSM, network, and the agent on it."""
 
 import random
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovirt_he_agent.core import model
 from ovirt_he_agent.core.model import ExitReason, VmReport, VmStatus
+from ovirt_he_agent.sim.cluster import timeline
 from ovirt_he_agent.sim.cluster.ours import OurAgent
 from ovirt_he_agent.sim.cluster.qemu import Qemu
 from ovirt_he_agent.sim.cluster.sanlock import Sanlock
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 RESTART_S = 2.0
 """systemd's RestartSec of the agent's unit."""
+UPSTREAM_RESTART_S = 10.0
+"""That of upstream's units (he-ha: initscripts/ovirt-ha-agent.service.in)."""
+UPSTREAM_STOPS_S = 20.0
 DOMAIN_CHECK_MS = 10_000
 VDSM_EPOCH = (1 << 31) - 1
 """VDSM's event clock begins there at each boot (vdsm: lib/vdsm/virt/vm.py)."""
@@ -28,6 +32,7 @@ class SimHost:
 
     def __init__(self, world: "World", number: int, host_id: int, *, upstream: bool) -> None:
         self.world = world
+        self._loop = world.loop
         self.number = number
         self.host_id = host_id
         self.name = f"host{number}"
@@ -67,6 +72,10 @@ class SimHost:
     def say(self, text: str) -> None:
         self.world.say(text, self)
 
+    def note(self, state: str) -> None:
+        """In the picture, not in the log."""
+        self.world.timeline.note(self.world.loop.now_ms(), self.number, state)
+
     def _new_sanlock(self) -> Sanlock:
         world = self.world
         return Sanlock(
@@ -81,7 +90,7 @@ class SimHost:
         )
 
     def clock(self) -> model.MonotonicMs:
-        return model.MonotonicMs(self.uptime_ms + self.world.loop.now_ms() - self.booted_ms)
+        return model.MonotonicMs(self._loop.now_ms() + self.uptime_ms - self.booted_ms)
 
     def vdsm_clock(self) -> int:
         """Grows with every reading, so that two reports are never of the same age."""
@@ -110,6 +119,7 @@ class SimHost:
         self.vdsm.up, self.vdsm.recovering = True, False
         self.vdsm.record, self.vdsm.qemu = None, None
         self.say("boots")
+        self.note(timeline.NO_AGENT)
         self._check_domain(boot)
         if with_agent:
             self.start_agent()
@@ -127,6 +137,7 @@ class SimHost:
         self.vdsm.forget()
         for qemu in qemus:
             self.world.end(qemu)
+        self.note(timeline.OFF)
 
     def shut_down(self) -> None:
         """As an administrator does: guests first, services next, then it is off."""
@@ -166,6 +177,11 @@ class SimHost:
         if self._boot != boot or not self.powered:
             return
         self.vdsm.see_to_domain()
+        qemu = self.vdsm.qemu
+        if qemu is not None and qemu.waits_for_storage and self.vdsm.answers and self.way.works():
+            # VDSM does so once, when its monitor finds the domain valid (vdsm: virt/vm.py, maybe_resume)
+            qemu.waits_for_storage = False
+            self.resume_vm(qemu)
         self.world.loop.at(self.world.loop.now_ms() + DOMAIN_CHECK_MS, lambda: self._check_domain(boot))
 
     def _lockspace_lost(self, name: str, pids: tuple[int, ...]) -> None:
@@ -198,10 +214,26 @@ class SimHost:
     def _pause(self, qemu: Qemu) -> None:
         if self.way.works() or not qemu.alive or self.vdsm.qemu is not qemu:
             return
-        qemu.paused = True
+        self.say("the VM is paused: input/output error")
+        qemu.paused = qemu.waits_for_storage = True
         self.sanlock.release(qemu.pid)
         self.vdsm.status(VmStatus.PAUSED)
         self.world.count()
+
+    def suspend(self, seconds: float) -> None:
+        """Nothing of it runs but the VM, which is the worst that it could do; its clock goes on."""
+        self.say(f"is suspended for {seconds:g} s")
+        self.way.hangs = True
+        if self.agent is not None:
+            self.agent.freeze(seconds)
+        self._later(seconds, self._wakes)
+
+    def _wakes(self) -> None:
+        self.say("wakes up")
+        if self.way.hangs:
+            self.way.hangs = False
+            self.way.healed_ms = self.world.loop.now_ms()
+            self.way.healed.set()
 
     def heal_storage(self) -> None:
         if self.way.works():
@@ -210,9 +242,6 @@ class SimHost:
         self.way.up, self.way.hangs = True, False
         self.way.healed_ms = self.world.loop.now_ms()
         self.way.healed.set()
-        qemu = self.vdsm.qemu
-        if qemu is not None and qemu.paused:
-            self.resume_vm(qemu)
 
     def resume_vm(self, qemu: Qemu) -> None:
         """VDSM resumes what an I/O error paused, if it gets the lease again."""
@@ -220,6 +249,7 @@ class SimHost:
         def resumed(ok: bool) -> None:
             if ok and qemu.alive and self.vdsm.qemu is qemu:
                 qemu.paused = False
+                self.say("the VM is resumed")
                 self.world.checks.runs(qemu)
                 self.vdsm.status(VmStatus.UP)
                 self.world.count()
@@ -306,19 +336,22 @@ class SimHost:
             self.agent_wanted = False
         if self.neighbour is not None:
             self.neighbour.kill()
+        elif self.agent is not None:
+            self.agent.kill()
+            self.agent = None
+        else:
             return
-        if self.agent is None:
-            return
-        self.agent.kill()
-        self.agent = None
+        if self.powered:
+            self.note(timeline.NO_AGENT)
         if restart:
-            self._later(RESTART_S, self._start_again)
+            self._later(RESTART_S if self.neighbour is None else UPSTREAM_RESTART_S, self._start_again)
 
     def restart_agent(self) -> None:
         """systemctl restart."""
         self.stop_agent()
         self.agent_wanted = True
-        self._later(1.5, self._start_again)
+        # upstream's ends within a loop and its last words, and systemd waits for that
+        self._later(1.5 if self.neighbour is None else UPSTREAM_STOPS_S, self._start_again)
 
     def _start_again(self) -> None:
         if self.agent_wanted and self.powered:
@@ -335,7 +368,7 @@ class SimHost:
             if self.powered:
                 self.start_agent()
 
-        self._later(20.0 if not upstream else 3.0, start)
+        self._later(UPSTREAM_STOPS_S if not upstream else 3.0, start)
 
     def _later(self, seconds: float, act: Callable[[], Any]) -> None:
         boot = self._boot

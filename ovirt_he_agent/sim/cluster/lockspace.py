@@ -73,6 +73,8 @@ class Seen:
     timestamp: int
     io_timeout_s: int
     last_live_s: int
+    told: model.HostLease | None = None
+    """As it was listed last."""
 
 
 class Lockspace:

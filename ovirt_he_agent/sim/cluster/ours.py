@@ -1,4 +1,4 @@
-"""This agent as a process of a simulated host: the real ``Agent``, and the simulated world behind its ports."""
+"""This agent as a process of a simulated host: the real ``Agent``, a simulated world behind its ports."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,6 +15,7 @@ from ovirt_he_agent.agent.requests import Requests
 from ovirt_he_agent.agent.settings import Settings
 from ovirt_he_agent.core import load, model, snapshot
 from ovirt_he_agent.errors import HeAgentError, Retryable
+from ovirt_he_agent.sim.cluster import timeline
 from ovirt_he_agent.sim.cluster.clock import Owner
 from ovirt_he_agent.sim.cluster.storage import SimWhiteboard
 
@@ -98,6 +99,8 @@ class OurAgent:
         except asyncio.CancelledError:
             pass
         self.alive = False
+        if self._host.powered:
+            self._host.note(timeline.NO_AGENT)
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -114,9 +117,14 @@ class OurAgent:
 
     def freeze(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT later: its clock goes on, it does not."""
-        self.owner.frozen = True
         loop = self._world.loop
-        loop.at(loop.now_ms() + int(seconds * 1000), lambda: loop.thaw(self.owner))
+        loop.freeze(self.owner)
+
+        def thaw() -> None:
+            self._host.agent_since_ms = loop.now_ms()  # what it has not done yet cannot be held against it
+            loop.thaw(self.owner)
+
+        loop.at(loop.now_ms() + int(seconds * 1000), thaw)
 
     def tear(self, sectors: int) -> None:
         self._whiteboard.tear(sectors)
@@ -163,6 +171,7 @@ class OurAgent:
             definition_s=20.0,
             host_facts_s=3600.0,
             local_file_s=10.0,
+            history_s=60.0,
             own_lease_s=10.0,
             hosts_s=10.0,
             lease_owners_s=10.0,
@@ -230,7 +239,7 @@ class _Definitions:
     async def begin(self, sha256: str, command: int) -> None:
         pass
 
-    def follow(self, snap: snapshot.Snapshot, now: model.MonotonicMs) -> None:
+    def follow(self, look: Callable[[], snapshot.Snapshot], now: model.MonotonicMs) -> None:
         pass
 
 

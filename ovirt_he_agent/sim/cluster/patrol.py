@@ -62,7 +62,8 @@ class Patrol:
             return
         phase = decided.phase
         bound_s = 2 * self._world.io_timeout_s + 15
-        well_for_s = now_s - self._well_s.get(host.number, now_s)
+        back_s = host.vdsm.back_ms / 1000  # it may have been away between two looks
+        well_for_s = now_s - max(back_s, self._well_s.get(host.number, now_s))
         if phase in (Phase.CUT, Phase.BLIND, Phase.INIT) and well_for_s > bound_s:
             checks.broken("L3", host, f"all is well for {well_for_s:.0f} s, and it is {phase.value}")
             del self._well_s[host.number]
@@ -70,7 +71,7 @@ class Patrol:
         calm_for_s = now_s - max(changed_s, self._calm_s.get(host.number, now_s))
         if phase in (Phase.FROZEN, Phase.LOCAL) and calm_for_s > NORMAL_S:
             checks.broken("L5", host, f"maintenance is off for {calm_for_s:.0f} s, and it is {phase.value}")
-            del self._calm_s[host.number]
+            self._calm_s.pop(host.number, None)
 
     def _is_able(self, host: "SimHost") -> bool:
         """Nothing that the world knows of stands against a start on ``host``."""

@@ -5,12 +5,12 @@ one VM, its engine good, every host in standby or running, every slot young.
 """
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ovirt_he_agent.core import whiteboard
+from ovirt_he_agent.core.decision import Decision
 from ovirt_he_agent.core.state import Phase
-from ovirt_he_agent.sim.cluster import deeds
+from ovirt_he_agent.sim.cluster import deeds, musts, timeline
 from ovirt_he_agent.sim.cluster.checks import Violation
 from ovirt_he_agent.sim.cluster.clock import Livelock
 from ovirt_he_agent.sim.cluster.patrol import Patrol
@@ -36,43 +36,60 @@ class Outcome:
     outage_s: float
     """Without a good engine, from the first time that it was good."""
     ends_s: float
-    log: str = field(default="", repr=False)
+    rows: Mapping[int, tuple[timeline.Span, ...]] = field(repr=False)
+    decisions: Mapping[int, Decision] = field(repr=False)
+    """The hosts' last ones; with a violation, those before the first."""
 
     @property
     def ok(self) -> bool:
         return not self.violations
 
 
-def play(story: Story, *, records: bool = True, rest: bool = False) -> Outcome:
-    """``rest``: after the story everything is mended, and the cluster must come to rest."""
+def play(
+    story: Story, *, records: bool = True, rest: bool = False, progress: Callable[[float], None] | None = None
+) -> Outcome:
+    """``rest``: after the story everything is mended, and the cluster must come to rest.
+
+    ``progress`` is told the story's time, in seconds, now and then. Raises ``deeds.BadDeed``.
+    """
     world = World(replace(story.setup, records=records))
-    player = _Player(world, story)
+    player = _Player(world, story, progress)
+    try:
+        _play(player, world, rest=rest or story.rest)
+        return _outcome(world, story, player.first_good_s)
+    finally:
+        world.close()
+
+
+def _play(player: "_Player", world: World, *, rest: bool) -> None:
     try:
         player.run()
         if rest:
             player.come_to_rest()
     except Livelock as e:
         world.checks.broken("L4", None, str(e))
-    finally:
-        world.close()
-    first_good = player.first_good_s
+
+
+def _outcome(world: World, story: Story, first_good_s: float | None) -> Outcome:
     return Outcome(
         story=story,
         violations=world.checks.violations,
         lines=world.lines,
         starts=[(ms / 1000, qemu.number, qemu.started_by) for ms, qemu in world.starts],
-        outage_s=world.outage_s(first_good) if first_good is not None else world.now_s(),
+        outage_s=world.outage_s(first_good_s) if first_good_s is not None else world.now_s(),
         ends_s=world.now_s(),
+        rows=world.timeline.rows(world.now_s()),
+        decisions=world.checks.at_first or world.checks.decisions(),
     )
 
 
 class _Player:
-    def __init__(self, world: World, story: Story) -> None:
+    def __init__(self, world: World, story: Story, progress: Callable[[float], None] | None = None) -> None:
         self._world = world
+        self._progress = progress
         self._story = story
         self._watch = Patrol(world)
         self.first_good_s: float | None = None
-        self._at_the_end: list[Callable[[], None]] = []
 
     def run(self) -> None:
         world = self._world
@@ -84,80 +101,27 @@ class _Player:
             world.at(step.at_s, lambda step=step: self._do(step))  # type: ignore[misc]
         world.at(60.0, self._patrol)
         world.loop.run_until_ms(int(self._story.until_s * 1000))
-        for check in self._at_the_end:
-            check()
 
     def _note_good(self) -> None:
         if self.first_good_s is None:
             self.first_good_s = self._world.now_s()
 
     def _do(self, step: Step) -> None:
-        if step.words[0] == "must":
-            self._must(step)
-        else:
+        if step.words[0] != "must":
             deeds.do(self._world, step.words)
-
-    # what must be so
-
-    def _must(self, step: Step) -> None:
-        world, words = self._world, step.words[1:]
-        match words:
-            case ["run", "on", number]:
-                self._assert(any(q.runs and q.number == int(number) for q in world.qemus), step)
-            case ["run"]:
-                self._assert(world.running is not None, step)
-            case ["not", "run", "on", number]:
-                self._assert(not any(q.runs and q.number == int(number) for q in world.qemus), step)
-            case ["not", "run"]:
-                self._assert(world.running is None, step)
-            case ["good"]:
-                self._assert(world.good_since_ms is not None, step)
-            case ["start", "within", seconds, *where]:
-                self._within(step, float(seconds), int(where[1]) if where else None)
-            case ["no", "start", seconds]:
-                self._never(step, float(seconds))
-            case ["no", "stop", seconds]:
-                self._lives(step, float(seconds))
-            case ["phase", number, phase]:
-                agent = world.checks.decisions().get(int(number))
-                self._assert(agent is not None and agent.phase is Phase(phase), step)
-            case ["slot", number, *meant]:
-                slot = world.storage.decode(int(number), world.storage.slots.get(int(number), b""))
-                said = _said(slot) if isinstance(slot, whiteboard.HostSlot) else ()
-                self._assert(set(meant) <= set(said), step)
-            case _:
-                usage = (
-                    "must [not] run [on N], good, start within S [on N], no start|stop S, phase N P, slot N W"
-                )
-                raise deeds.BadDeed(str(step), usage)
-
-    def _assert(self, holds: bool, step: Step) -> None:
-        if not holds:
-            self._world.checks.broken("must", None, " ".join(step.words))
-
-    def _within(self, step: Step, seconds: float, number: int | None) -> None:
-        world = self._world
-        before = len(world.starts)
-
-        def check() -> None:
-            new = world.starts[before:]
-            self._assert(any(number in (None, qemu.number) for _, qemu in new), step)
-
-        world.at(step.at_s + seconds, check)
-
-    def _never(self, step: Step, seconds: float) -> None:
-        world, before = self._world, len(self._world.starts)
-        world.at(step.at_s + seconds, lambda: self._assert(len(world.starts) == before, step))
-
-    def _lives(self, step: Step, seconds: float) -> None:
-        world, qemu = self._world, self._world.running
-        world.at(step.at_s + seconds, lambda: self._assert(qemu is not None and qemu.alive, step))
+            return
+        try:
+            musts.check(self._world, step.words[1:])
+        except (ValueError, IndexError, KeyError) as e:
+            raise deeds.BadDeed(str(step), f"{type(e).__name__}: {e}") from e
 
     # what must hold all the time
 
     def _patrol(self) -> None:
         world = self._world
         world.at(world.now_s() + PATROL_S, self._patrol)
+        if self._progress is not None:
+            self._progress(world.now_s())
         self._watch.look()
         for host in world.hosts.values():
             agent = host.agent
@@ -165,10 +129,12 @@ class _Player:
                 continue
             if host.running_for_s() < 60 or not host.writes_well_for_s(PATROL_S + SLOT_AGE_S):
                 continue
-            decision = world.checks.decisions().get(host.number)
-            if decision is None or decision.published is None:
+            if (age_s := world.checks.slot_age_s(host)) <= SLOT_AGE_S:
                 continue
-            if (age_s := world.checks.slot_age_s(host)) > SLOT_AGE_S:
+            decision = world.checks.decisions().get(host.number)
+            if decision is None or decision.phase is Phase.LOCAL:
+                continue  # in local maintenance the storage need not be there
+            if decision.published is not None:
                 world.checks.broken("L8", host, f"its slot is {age_s:.0f} s old although the storage works")
 
     def come_to_rest(self) -> None:
@@ -202,17 +168,6 @@ class _Player:
                 continue
             if decision.phase not in (Phase.STANDBY, Phase.RUNNING, Phase.COOLDOWN):
                 world.checks.broken("L3", host, f"is {decision.phase.value} at rest: {decision.reason}")
-
-
-def _said(slot: whiteboard.HostSlot) -> tuple[str, ...]:
-    """Words that a story may expect in a slot: its state, the VM's, and the flags that are set."""
-    vm = slot.engine_status.vm.value if slot.engine_status is not None else "?"
-    flags = {
-        "stopped": slot.stopped,
-        "maintenance": slot.local_maintenance,
-        "others-first": slot.others_first,
-    }
-    return (slot.state or "", vm, *(name for name, is_set in flags.items() if is_set))
 
 
 def shortest(story: Story, broken: Callable[[Story], bool]) -> Story:

@@ -34,6 +34,8 @@ class Qemu:
     pid: int = field(default_factory=lambda: next(_pids))
     guest: Guest = Guest.BOOTING
     paused: bool = False
+    waits_for_storage: bool = False
+    """Paused by an input/output error: VDSM resumes it."""
     orphan: bool = False
     """Its sanlock daemon was killed: nothing but the watchdog ends it."""
     alive: bool = True

@@ -12,12 +12,29 @@ from dataclasses import dataclass
 
 from ovirt_he_agent.core import model
 from ovirt_he_agent.sim.cluster.lease_volume import WATCHDOG_FIRE_S, LeaseVolume, ResourceLease
-from ovirt_he_agent.sim.cluster.lockspace import POLL_MS, Host, Lockspace, Phase
+from ovirt_he_agent.sim.cluster.lockspace import POLL_MS, Host, Lockspace, Phase, Seen
 from ovirt_he_agent.sim.cluster.ports import Cancel, Disk, Timeline
 
 __all__ = ["Cancel", "Disk", "LeaseVolume", "Sanlock", "Timeline"]
 
+
 _GONE = (model.HostFlag.DEAD, model.HostFlag.FREE)
+
+
+def _listed(host_id: int, seen: Seen, flag: model.HostFlag) -> model.HostLease:
+    """The same object as long as it says the same."""
+    old = seen.told
+    same = old is not None and (old.timestamp, old.generation) == (seen.timestamp, seen.generation)
+    if old is not None and same and old.flag is flag and old.io_timeout_s == seen.io_timeout_s:
+        return old
+    seen.told = model.HostLease(
+        host_id=host_id,
+        generation=seen.generation,
+        timestamp=seen.timestamp,
+        io_timeout_s=seen.io_timeout_s,
+        flag=flag,
+    )
+    return seen.told
 
 
 def _no_jitter() -> int:
@@ -172,13 +189,7 @@ class Sanlock:
         if lockspace is None or hosts is None:
             return None
         return tuple(
-            model.HostLease(
-                host_id=host_id,
-                generation=seen.generation,
-                timestamp=seen.timestamp,
-                io_timeout_s=seen.io_timeout_s,
-                flag=lockspace.flag(host_id, seen),
-            )
+            _listed(host_id, seen, lockspace.flag(host_id, seen))
             for host_id, seen in sorted(hosts.items())
             if seen.timestamp
         )

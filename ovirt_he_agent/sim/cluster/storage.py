@@ -64,6 +64,10 @@ class Way:
     def works(self) -> bool:
         return self.up and not self.hangs
 
+    def is_whole(self) -> bool:
+        """``io`` would return at once."""
+        return self.up and not self.hangs and not self.latency_s
+
     async def io(self) -> None:
         """One read, or the way of a write. Raises ``IoFailed``; while it hangs it does not come back."""
         if self.latency_s:
@@ -100,16 +104,19 @@ class SimWhiteboard(volumes.Whiteboard):
             self._storage.write_torn(*self._in_flight, sectors)
 
     async def _blocks(self, worker: Worker, path: Path, numbers: Iterable[int]) -> dict[int, bytes]:
-        await self._io(path, volumes.VolumeUnreadable)
+        if not self._way.is_whole():
+            await self._io(path, volumes.VolumeUnreadable)
         slots = self._storage.slots
-        found = {n: block for n in numbers if (block := slots.get(n)) is not None and (block[0] or n == 0)}
-        return found
+        if isinstance(numbers, range):  # all of them
+            numbers = sorted(slots)
+        return {n: block for n in numbers if (block := slots.get(n)) is not None and (block[0] or n == 0)}
 
     async def _write(self, path: Path, number: int, block: bytes) -> None:
         way = self._way
         if way.read_only:
             raise volumes.VolumeUnwritable(path, 30, "read-only file system")
-        await self._io(path, volumes.VolumeUnwritable)
+        if not way.is_whole():
+            await self._io(path, volumes.VolumeUnwritable)
         self._in_flight = number, block
         try:
             await asyncio.sleep(way.write_s)
@@ -121,10 +128,7 @@ class SimWhiteboard(volumes.Whiteboard):
 
     async def _io(self, path: Path, failed: type[volumes.VolumeFailed]) -> None:
         try:
-            if self._way.hangs or self._way.latency_s:
-                async with asyncio.timeout(self._limit_s):
-                    await self._way.io()
-            else:
+            async with asyncio.timeout(self._limit_s):
                 await self._way.io()
         except TimeoutError:
             self._scanned_at = None

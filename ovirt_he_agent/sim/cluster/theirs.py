@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ovirt_he_agent.core import model
-from ovirt_he_agent.sim.cluster import vdsm
+from ovirt_he_agent.core.state import Phase
+from ovirt_he_agent.sim.cluster import timeline, vdsm
 from ovirt_he_agent.sim.cluster.upstream.host import UpstreamHost
 from ovirt_he_agent.sim.cluster.upstream.surroundings import Refused, StorageAway, VdsmAway
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from ovirt_he_agent.sim.cluster.host import SimHost
 
 HA_LOCKSPACE = "hosted-engine"
+_PHASES = {phase.published: phase.value for phase in Phase if phase.published is not None} | {
+    "StartState": Phase.INIT.value,
+    "EngineStart": Phase.STARTING.value,
+    "EngineMigratingAway": Phase.AWAY.value,
+}
 
 
 class Neighbour:
@@ -61,6 +67,13 @@ class Neighbour:
 
     def _said(self, text: str) -> None:
         self._host.say(text)
+        self._world.loop.at(
+            self._world.loop.now_ms(), self._note
+        )  # it is in its new state when it has said so
+
+    def _note(self) -> None:
+        if self._host.powered:
+            self._host.note(_PHASES.get(self.state, self.state) if self.state else timeline.NO_AGENT)
 
     # Surroundings
 

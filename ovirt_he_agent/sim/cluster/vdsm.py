@@ -78,17 +78,23 @@ class SimVdsm:
         self.faults = Faults()
         self.record: VmReport | None = None
         self.qemu: Qemu | None = None
+        self.back_ms = 0
+        """When it answered again after its last restart."""
         self.monitors_domain = False
         self._events: deque[VmReport | None] = deque()
         self._arrived = asyncio.Event()
         self._held: VmReport | None = None
         self._launch = 0
 
+    @property
+    def answers(self) -> bool:
+        return self.up and not self.recovering
+
     # what both kinds of agent ask, without waiting
 
     def check(self) -> None:
         """Raises ``VdsmGone``."""
-        if not self.up or self.recovering:
+        if not self.answers:
             raise VdsmGone
 
     def report_now(self) -> VmReport | None:
@@ -219,6 +225,8 @@ class SimVdsm:
         self._set(status)
 
     def _down(self, reason: ExitReason, code: int, message: str) -> None:
+        if reason in (ExitReason.START_FAILED, ExitReason.GENERIC_ERROR):
+            self._host.say(f"the VM does not start: {message}")
         self._set(VmStatus.DOWN, exit_code=code, exit_reason=reason, exit_message=message)
 
     def _set(self, status: VmStatus, **facts: Any) -> VmReport:
@@ -252,6 +260,7 @@ class SimVdsm:
         if not self.up:
             return
         self.recovering = False
+        self.back_ms = self._world.loop.now_ms()
         if self.record is not None and self.record.status is VmStatus.DOWN:
             self.record = None  # it keeps no record of the dead over a restart
         elif self.record is not None and (self.qemu is None or not self.qemu.alive):
@@ -311,6 +320,7 @@ class SimVdsm:
         self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-create")
+        self._host.say("calls VM.create")
         self._world.checks.start_given(self._host)
         volume_id, _, lease = domain_xml.partition(" ")
         report = self.create(volume_id=volume_id, with_lease=lease == "lease", by="ours")
@@ -322,6 +332,7 @@ class SimVdsm:
         self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-destroy")
+        self._host.say("calls VM.destroy")
         self._world.checks.destroy_given(self._host)
         try:
             self.destroy()
@@ -334,6 +345,7 @@ class SimVdsm:
         self._world.checks.leaves(self._host)
         await self._call()
         self._host.crash_point("before-shutdown")
+        self._host.say("calls VM.shutdown")
         self._world.checks.shutdown_given(self._host)
         self.shutdown(delay_s)
         self._host.crash_point("after-shutdown")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ovirt_he_agent.core import own_slot, snapshot
 from ovirt_he_agent.core.model import ExitReason, ProbeOutcome, VmStatus
 from ovirt_he_agent.core.policy import Policy
+from ovirt_he_agent.sim.cluster import timeline
 from ovirt_he_agent.sim.cluster.checks import Checks
 from ovirt_he_agent.sim.cluster.clock import VirtualLoop
 from ovirt_he_agent.sim.cluster.host import SimHost
@@ -92,6 +93,7 @@ class World:
         self.good_ms = 0
         self.first_good: Callable[[], None] = lambda: None
         """Called whenever the engine becomes good."""
+        self.timeline = timeline.Timeline()
         self.checks = Checks(self)
         self.storage.written = self.checks.slot_written
         first_upstream = setup.hosts - setup.upstream + 1
@@ -102,6 +104,7 @@ class World:
 
     def close(self) -> None:
         """Let every process end; nothing of it reaches the world."""
+        self.loop.failures.clear()  # told by who ran it
         for host in self.hosts.values():
             host.kill_agent(restart=False)
         self.loop.run_until_ms(self.loop.now_ms())
@@ -153,6 +156,7 @@ class World:
         self.qemus.append(qemu)
         self.starts.append((self.loop.now_ms(), qemu))
         self.checks.runs(qemu)
+        self.count()
         self.loop.at(self.loop.now_ms() + qemu.boot_ms, lambda: self._booted(qemu))
 
     def _booted(self, qemu: Qemu) -> None:
@@ -181,12 +185,21 @@ class World:
         """Whether the engine is good may have changed."""
         good = any(qemu.runs and qemu.guest is Guest.GOOD for qemu in self.qemus)
         now = self.loop.now_ms()
+        self.timeline.note(now, timeline.VM, self._vm_state())
         if good and self.good_since_ms is None:
             self.good_since_ms = now
             self.first_good()
         elif not good and self.good_since_ms is not None:
             self.good_ms += now - self.good_since_ms
             self.good_since_ms = None
+
+    def _vm_state(self) -> str:
+        running = [qemu for qemu in self.qemus if qemu.runs]
+        if len(running) > 1:
+            return timeline.TWICE
+        if running:
+            return running[0].guest.value
+        return "paused" if self.qemus else timeline.NOWHERE
 
     def page(self, host: SimHost) -> tuple[ProbeOutcome, float]:
         """The engine's page from ``host``, and how long the answer takes, in seconds."""
@@ -244,7 +257,12 @@ class World:
         if qemu is None or qemu.number == target or target not in self.hosts:
             return
         source, there = self.hosts[qemu.number], self.hosts[target]
-        if not (there.powered and there.vdsm.up and there.vdsm.record is None and source.vdsm.qemu is qemu):
+        if there.vdsm.record is not None and there.vdsm.record.status is VmStatus.DOWN:
+            there.vdsm.record = None  # the engine clears what it finds of the dead
+        if not (
+            there.powered and there.vdsm.answers and there.vdsm.record is None and source.vdsm.qemu is qemu
+        ):
+            self.say("the engine cannot migrate the VM there", there)
             return
         self.say(f"the engine migrates the VM to {there.name}", source)
         source.vdsm.status(VmStatus.MIGRATION_SOURCE)

@@ -163,7 +163,8 @@ def segments(blocks: Mapping[int, bytes]) -> dict[int, bytes]:
             break
     else:
         return {number: blocks[number] for number in numbers if blocks[number][:1] not in (b"", b"\0")}
-    volume = bytearray(SLOT_BYTES * (MAX_HOST_ID + 1))
+    # the rest of the volume is NUL: of it so much that the last slot stays whole however far it is moved
+    volume = bytearray(SLOT_BYTES * min(numbers[-1] + 1 + len(numbers), MAX_HOST_ID + 1))
     for number in numbers:
         volume[number * SLOT_BYTES : (number + 1) * SLOT_BYTES] = blocks[number].ljust(SLOT_BYTES, b"\0")
     try:
