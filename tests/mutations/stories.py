@@ -326,8 +326,8 @@ STORIES = {
         at 300 must no stop 60
         at 325 must phase 1 sick
         at 325 must slot 1 EngineUpBadHealth up
-        at 360 must start within 40 on 1
-        until 420
+        at 360 must start within 60 on 1
+        until 430
     """,
     "hung": """
         hosts 1
@@ -476,10 +476,10 @@ STORIES = {
         at 250 slot 3 garbage
         at 255 slot 7 too-new
         at 256 slot 8 non-ascii
-        at 300 must phase 2 standby
-        at 300 vm crash
-        at 300 must start within 3
-        until 330
+        at 400 must phase 2 standby
+        at 400 vm crash
+        at 400 must start within 3
+        until 420
     """,
     # commands and requests
     "slow-vdsm": """
