@@ -62,7 +62,7 @@ def play(
         world.close()
 
 
-def _play(player: "_Player", world: World, *, rest: bool) -> None:
+def _play(player: "Player", world: World, *, rest: bool) -> None:
     try:
         player.run()
         if rest:
