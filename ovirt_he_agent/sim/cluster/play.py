@@ -22,7 +22,7 @@ PATROL_S = 15.0
 """Between two looks at what must hold all the time."""
 MENDED_S = 90.0
 """A host that boots again, or has its storage back, takes so long and 2 T until it is one of the others."""
-STUCK_S = 600.0 + 150.0
+STUCK_S = 600 + 150
 REST_S = 120.0
 """Of quiet after the VM's engine is good, before the cluster has to be at rest."""
 
@@ -62,7 +62,7 @@ def play(
         world.close()
 
 
-def _play(player: "_Player", world: World, *, rest: bool) -> None:
+def _play(player: "Player", world: World, *, rest: bool) -> None:
     try:
         player.run()
         if rest:
