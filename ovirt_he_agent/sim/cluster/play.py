@@ -147,7 +147,7 @@ class Player:
         deeds.do(world, ["heal"])
         setup = self._story.setup
         dead_s = 8 * setup.io_timeout_s + setup.watchdog_s
-        start_s = dead_s + 2 * setup.io_timeout_s + 120 + 12 * setup.hosts + 60
+        start_s: float = dead_s + 2 * setup.io_timeout_s + 120 + 12 * setup.hosts + 60
         if setup.upstream:
             start_s += (
                 700  # an old agent may be in its ten minutes of score 0, or wait for a lease in libvirt
