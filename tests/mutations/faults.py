@@ -64,12 +64,12 @@ RULES = (
     ),
     Mutation(
         "unknown is off",
-        "a sick engine is stopped while nobody can tell whether global maintenance is still on",
+        "global maintenance that was on and is unknown now counts as off",
         "core.rules",
         "    return on is True or (on is None and s.state.global_was_on)\n",
         "    return on is True\n",
         "global-known-no-more",
-        "S2",
+        "must phase 1 frozen",
     ),
     Mutation(
         "blind is not said",
@@ -183,8 +183,8 @@ RULES = (
         "local maintenance does not keep a sick VM",
         "a host in local maintenance stops the VM that the engine is about to migrate",
         "core.rules",
-        "place is not Place.HERE or s.local_maintenance is not False or not s.state.bad_ms:",
-        "place is not Place.HERE or not s.state.bad_ms:",
+        "    return s.local_maintenance is not False or s.global_maintenance is None\n",
+        "    return s.global_maintenance is None\n",
         "local-with-vm",
         "S14",
     ),
@@ -444,7 +444,7 @@ WHEREABOUTS = (
         "peer.kind is not PeerClass.FAILING:",
         "True:",
         "host-dies-alone",
-        "must start within 127 on 2",
+        "must start within 124 on 2",
     ),
     Mutation(
         "Down is here",
@@ -462,7 +462,7 @@ WHEREABOUTS = (
         "FRESH_MS = 60_000",
         "FRESH_MS = 6_000_000",
         "host-dies-alone",
-        "must start within 127 on 2",
+        "must start within 124 on 2",
     ),
     Mutation(
         "a stopped agent speaks for its VM",
@@ -480,7 +480,7 @@ WHEREABOUTS = (
         "    if flag is model.HostFlag.DEAD:\n        return Claim.VOID\n",
         "",
         "host-dies-alone",
-        "must start within 127 on 2",
+        "must start within 124 on 2",
     ),
     Mutation(
         "blind hosts go first",

@@ -67,6 +67,7 @@ STORIES = {
         at 320 slot 0 garbage
         at 325 vm process-dead
         at 325 must no stop 200
+        at 400 must phase 1 frozen
         until 530
     """,
     "global-never-known": """
@@ -220,7 +221,7 @@ STORIES = {
     "host-dies-alone": """
         hosts 2 io-timeout 8
         at 300 power 1 off
-        at 300 must start within 127 on 2
+        at 300 must start within 124 on 2
         until 440
     """,
     "agent-dies-for-good": """
