@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from ovirt_he_agent.errors import ExitCode
-from ovirt_he_agent.sim import picture
+from ovirt_he_agent.sim import picture, simulator_page
 from ovirt_he_agent.sim.cluster import chance, play, timeline
 from ovirt_he_agent.sim.cluster import story as stories
 from ovirt_he_agent.sim.cluster.play import Outcome
@@ -36,6 +36,9 @@ SPLIT_S = 60.0
 @click.option("--hours", type=click.FloatRange(min=0.1), help="That a random story takes.")
 @click.option("--upstream", type=click.IntRange(min=0), help="So many of the hosts run upstream's agent.")
 @click.option("--log/--no-log", default=None, help="What happened, line by line.  [default: for one run]")
+@click.option(
+    "--page", is_flag=True, help="Print docs/simulator.md instead: story language, picture, checks."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document for each run, a line each.")
 def command(
     story: Path | None,
@@ -46,6 +49,7 @@ def command(
     hours: float | None,
     upstream: int | None,
     log: bool | None,
+    page: bool,
     as_json: bool,
 ) -> int:
     """Play a STORY (a file, or a scenario's directory), or random ones, in a simulated cluster.
@@ -54,6 +58,9 @@ def command(
     checked. A broken check is shown with its seed, the shortest story that breaks it, and the
     rules that the hosts had tested last.
     """
+    if page:
+        print(simulator_page.markdown(), end="")
+        return ExitCode.DONE
     if at_random == (story is not None):
         raise click.UsageError("give either STORY or --random")
     if not at_random and (hosts or hours or upstream is not None):
