@@ -13,18 +13,10 @@ from ovirt_he_agent import __version__
 from ovirt_he_agent.agent.component import Condition
 from ovirt_he_agent.agent.deployment import Deployment
 from ovirt_he_agent.agent.ports import DefinitionAccount
-from ovirt_he_agent.core import (
-    decision,
-    explain,
-    figures,
-    model,
-    neighbours,
-    publication,
-    snapshot,
-    whereabouts,
-)
+from ovirt_he_agent.core import decision, model, publication, snapshot, whereabouts
 from ovirt_he_agent.core.snapshot import Evidence
 from ovirt_he_agent.core.state import Phase
+from ovirt_he_agent.core.words import explain, figures, neighbours
 
 FORMAT_VERSION = 1
 

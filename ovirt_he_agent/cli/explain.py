@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ovirt_he_agent.cli import options, status_document, status_view
 from ovirt_he_agent.control import client
-from ovirt_he_agent.core import states_page
+from ovirt_he_agent.core.words import states_page
 
 _HOLDS = {True: "yes", False: "no", None: "unknown"}
 

@@ -13,8 +13,9 @@ from ovirt_he_agent.agent import report
 from ovirt_he_agent.cli import status_view
 from ovirt_he_agent.config import Paths
 from ovirt_he_agent.control import server
-from ovirt_he_agent.core import decision, explain
+from ovirt_he_agent.core import decision
 from ovirt_he_agent.core.state import State
+from ovirt_he_agent.core.words import explain
 from ovirt_he_agent.errors import ExitCode
 from tests.contract.test_changing_commands import command
 from tests.snapshots import NOW, definition, seen, slot, startable

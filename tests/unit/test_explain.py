@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovirt_he_agent.core import decision, explain, rules, score, snapshot, tested, why
+from ovirt_he_agent.core import decision, rules, score, snapshot
 from ovirt_he_agent.core.commands import CleanVdsmEntry, StartVm
 from ovirt_he_agent.core.host_figures import HostFigures
 from ovirt_he_agent.core.model import ExitReason, HostFlag, MonotonicMs, ProbeOutcome, VmStatus
 from ovirt_he_agent.core.snapshot import Evidence, LeaseView, OwnLease, Request, RequestKind, VmView
 from ovirt_he_agent.core.state import Attempt, End, Phase, State, Stop, StopCause
-from ovirt_he_agent.core.states_page import STARTS
+from ovirt_he_agent.core.words import explain, tested, why
+from ovirt_he_agent.core.words.states_page import STARTS
 from tests.snapshots import (
     DISK,
     GOOD,

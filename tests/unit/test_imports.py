@@ -154,6 +154,12 @@ def test_every_import_goes_in_an_allowed_direction() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_rule_reads_the_words() -> None:
+    for path in sorted((ROOT / OURS / "core").rglob("*.py")):
+        if path.parent.name != "words":
+            assert "core.words" not in path.read_text(), path.name
+
+
 KNOWN = {
     f"{OURS}.{name}": ""
     for name in (

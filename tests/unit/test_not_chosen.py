@@ -10,12 +10,13 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from ovirt_he_agent.core import decision, explain, not_chosen, score, snapshot
+from ovirt_he_agent.core import decision, score, snapshot
 from ovirt_he_agent.core.commands import StartVm
 from ovirt_he_agent.core.host_figures import HostFigures
 from ovirt_he_agent.core.model import HostFlag
 from ovirt_he_agent.core.snapshot import Evidence, Request, RequestKind
 from ovirt_he_agent.core.state import Attempt, End, Phase, State
+from ovirt_he_agent.core.words import explain, not_chosen
 from tests.snapshots import (
     JOINED,
     NOW,

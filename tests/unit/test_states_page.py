@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from ovirt_he_agent.core import neighbours, peers, rules, states_page
+from ovirt_he_agent.core import peers, rules
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.words import neighbours, states_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
 

@@ -5,10 +5,11 @@ Nothing here is read by a rule; it is made when somebody asks. The document is d
 
 from typing import Any
 
-from ovirt_he_agent.core import counterfactual, neighbours, not_chosen, peers, publication, score, tested, why
+from ovirt_he_agent.core import peers, publication, score
 from ovirt_he_agent.core.commands import CleanVdsmEntry, DestroyVm, ShutdownVm, StartVm
 from ovirt_he_agent.core.decision import Decision
-from ovirt_he_agent.core.figures import sentence, span
+from ovirt_he_agent.core.words import counterfactual, neighbours, not_chosen, tested, why
+from ovirt_he_agent.core.words.figures import sentence, span
 
 
 def first_sentence(decided: Decision) -> str:

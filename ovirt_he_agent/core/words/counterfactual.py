@@ -7,27 +7,16 @@ sooner, with it. Where no single one is enough, all that are needed together are
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ovirt_he_agent.core import (
-    admission,
-    aftermath,
-    decision,
-    neighbours,
-    not_chosen,
-    obstacles,
-    prospects,
-    rules,
-    score,
-    sickness,
-    tested,
-)
+from ovirt_he_agent.core import admission, aftermath, decision, rules, score, sickness
 from ovirt_he_agent.core.commands import CleanVdsmEntry, StartVm
 from ovirt_he_agent.core.decision import Decision
-from ovirt_he_agent.core.figures import host, left, sentence
-from ovirt_he_agent.core.obstacles import Change
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.snapshot import Evidence, Snapshot
 from ovirt_he_agent.core.state import State
 from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.words import neighbours, not_chosen, obstacles, prospects, tested
+from ovirt_he_agent.core.words.figures import host, left, sentence
+from ovirt_he_agent.core.words.obstacles import Change
 
 
 def what_would_change(d: Decision) -> tuple[str, ...]:

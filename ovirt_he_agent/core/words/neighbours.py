@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from ovirt_he_agent.core import candidates, not_chosen, peers, prospects
+from ovirt_he_agent.core import candidates, peers
 from ovirt_he_agent.core.candidates import Candidate
-from ovirt_he_agent.core.figures import host, left, sentence, span
 from ovirt_he_agent.core.peers import Claim, Peer, PeerClass
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.snapshot import SLOT_LIMIT_MS, PeerSlot
+from ovirt_he_agent.core.words import not_chosen, prospects
+from ovirt_he_agent.core.words.figures import host, left, sentence, span
 
 CLAIM = {
     Claim.NONE: "it does not claim the VM",

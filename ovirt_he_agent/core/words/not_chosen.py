@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ovirt_he_agent.core import admission, aftermath, candidates, prospects, score
+from ovirt_he_agent.core import admission, aftermath, candidates, score
 from ovirt_he_agent.core.candidates import Candidate
-from ovirt_he_agent.core.figures import host, listed
 from ovirt_he_agent.core.peers import Peer
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.score import Inputs, Weights
 from ovirt_he_agent.core.snapshot import PeerSlot
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.words import prospects
+from ovirt_he_agent.core.words.figures import host, listed
 
 TO_BE_STARTED = frozenset({Place.NOWHERE, Place.NOWHERE_SOON})
 _WITHOUT_MEMORY_RULE = frozenset(phase.published for phase in Phase if not score.memory_counts(phase))

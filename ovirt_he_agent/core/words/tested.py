@@ -9,10 +9,10 @@ from typing import Any
 
 from ovirt_he_agent.core import admission, aftermath, rules, sickness, snapshot
 from ovirt_he_agent.core.decision import Decision
-from ovirt_he_agent.core.figures import host, left, span
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.state import End, Phase
 from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.words.figures import host, left, span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

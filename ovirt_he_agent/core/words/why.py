@@ -6,15 +6,16 @@ row of ``rules.RULES``.
 
 from collections.abc import Callable, Mapping
 
-from ovirt_he_agent.core import admission, aftermath, model, peers, prospects, rules, snapshot, why_here
+from ovirt_he_agent.core import admission, aftermath, model, peers, rules, snapshot
 from ovirt_he_agent.core.commands import CleanVdsmEntry, StartVm
 from ovirt_he_agent.core.decision import Decision
-from ovirt_he_agent.core.figures import host, left, listed, sentence, span
 from ovirt_he_agent.core.peers import Claim
-from ovirt_he_agent.core.prospects import goes_first, in_phase, place
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.state import End
 from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.words import prospects, why_here
+from ovirt_he_agent.core.words.figures import host, left, listed, sentence, span
+from ovirt_he_agent.core.words.prospects import goes_first, in_phase, place
 
 _ENDS_IT = "`ovirt-he-agent maintenance none` ends it"
 

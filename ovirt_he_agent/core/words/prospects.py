@@ -1,12 +1,12 @@
 """Who starts the VM, and when: the clauses that several sentences share. Nothing is decided here."""
 
 from ovirt_he_agent.core import admission, aftermath, candidates, model, peers
-from ovirt_he_agent.core.figures import host, left, span
 from ovirt_he_agent.core.model import MonotonicMs
 from ovirt_he_agent.core.peers import Claim
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.state import End
 from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.words.figures import host, left, span
 
 
 def place(s: Scene) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ovirt_he_agent.core import aftermath, model, rules, score, snapshot
-from ovirt_he_agent.core.figures import host, left
 from ovirt_he_agent.core.model import MonotonicMs
 from ovirt_he_agent.core.peers import Claim, PeerClass
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.snapshot import Evidence, LeaseRef, LeaseView, Snapshot, VmView
 from ovirt_he_agent.core.state import End, State
 from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.words.figures import host, left
 
 
 @dataclass(frozen=True, slots=True)

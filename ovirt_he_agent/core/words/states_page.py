@@ -5,10 +5,11 @@ The tables here hold only what no row can say: what a phase is like, and from wh
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ovirt_he_agent.core import admission, neighbours, peers, rules, score
+from ovirt_he_agent.core import admission, peers, rules, score
 from ovirt_he_agent.core.rules import Rule
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.words import neighbours
 
 PHASE: Mapping[Phase, str] = {
     Phase.INIT: "Just started: the first evidence is being gathered. Nothing is done to the VM.",

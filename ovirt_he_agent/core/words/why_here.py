@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from ovirt_he_agent.core import rules, sickness
-from ovirt_he_agent.core.figures import host, left, span
-from ovirt_he_agent.core.prospects import in_phase, place
 from ovirt_he_agent.core.scene import Scene
 from ovirt_he_agent.core.state import Stop, StopCause
 from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.words.figures import host, left, span
+from ovirt_he_agent.core.words.prospects import in_phase, place
 
 
 def _incoming(s: Scene) -> tuple[str, ...]:
