@@ -45,8 +45,9 @@ def examine(s: Scene) -> Finding | None:
             # sanlock has lost the lockspace: then every second counts
             return Finding(Sickness.PAUSED, f"the storage fails here: {slots.problem}")
         # a pause gives the lease back; where storage fails for all, another start would not do better
-        elsewhere = any(p.kind is PeerClass.ALIVE for p in s.peers.values())
-        return Finding(Sickness.PAUSED, None if elsewhere else "no other host is alive to do better")
+        if slots.problem is None or any(p.kind is PeerClass.ALIVE for p in s.peers.values()):
+            return Finding(Sickness.PAUSED, None)
+        return Finding(Sickness.PAUSED, "the storage fails here, and no other host is alive to do better")
     if s.engine.bad_since is None or not s.snap.probes:
         return None
     kind = _kind(s.snap.probes[-1].outcome, report)

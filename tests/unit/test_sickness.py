@@ -1,5 +1,6 @@
 """What ails the engine, how long it may, and what excuses it: each kind of evidence, each grace."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,11 @@ def test_nothing_is_wrong_where_nothing_is_known_to_be(facts: dict[str, Any]) ->
 # Excuses
 
 
+def failing(*, ago_s: float) -> Evidence[Any]:
+    """The whiteboard: read so long ago, and not since."""
+    return replace(seen({}, ago_s=ago_s), problem="input/output error")
+
+
 @pytest.mark.parametrize(
     ("facts", "excuse"),
     [
@@ -86,7 +92,8 @@ def test_nothing_is_wrong_where_nothing_is_known_to_be(facts: dict[str, Any]) ->
             "host 2",
         ),
         ({**vm(VmStatus.UP), **bad(), "slots": seen({}, ago_s=61)}, "the whiteboard is unknown"),
-        (PAUSED, "no other host is alive"),
+        ({**PAUSED, "slots": failing(ago_s=61)}, "no other host is alive"),
+        ({**PAUSED, "slots": failing(ago_s=30)}, "the storage fails here"),
     ],
 )
 def test_what_excuses_it(facts: dict[str, Any], excuse: str) -> None:
@@ -104,6 +111,7 @@ def test_what_excuses_it(facts: dict[str, Any], excuse: str) -> None:
         {**vm(VmStatus.UP), **bad(), **neighbours(slot(engine_seen_ago_s=0, changed_ago_s=300))},
         {**vm(VmStatus.UP), **bad(), **neighbours(slot(engine_seen_ago_s=None))},
         {**PAUSED, **neighbours(OURS)},
+        PAUSED,  # and nobody else would start it
     ],
 )
 def test_what_does_not(facts: dict[str, Any]) -> None:
