@@ -8,6 +8,7 @@ Where one is missing the test is skipped with the reason; with REQUIRE_REAL set
 import asyncio
 import gc
 import importlib.util
+import logging
 import os
 import shutil
 import socket
@@ -81,6 +82,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def update_scenarios(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-scenarios"))
+
+
+@pytest.fixture
+def quiet_agents() -> Iterator[None]:
+    """Simulated agents have much to say to a journal that nobody reads."""
+    logger = logging.getLogger("ovirt_he_agent")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

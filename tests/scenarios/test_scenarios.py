@@ -9,6 +9,8 @@ import pytest
 
 from ovirt_he_agent.sim.cluster import play, story
 
+pytestmark = pytest.mark.usefixtures("quiet_agents")
+
 HERE = Path(__file__).parent
 NAMES = sorted(path.parent.name for path in HERE.glob("*/story"))
 

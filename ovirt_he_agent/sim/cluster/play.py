@@ -22,6 +22,8 @@ PATROL_S = 15.0
 """Between two looks at what must hold all the time."""
 MENDED_S = 90.0
 """A host that boots again, or has its storage back, takes so long and 2 T until it is one of the others."""
+IN_FLIGHT_S = 20.0
+"""The longest that a write of maintenance is under way, by upstream's broker."""
 STUCK_S = 600 + 150
 REST_S = 120.0
 """Of quiet after the VM's engine is good, before the cluster has to be at rest."""
@@ -155,7 +157,10 @@ class Player:
         # one that hangs before it was ever good has its time to start, and then to shut down
         start_s += STUCK_S
         deadline_s = world.now_s() + start_s + setup.boot_s + REST_S
-        world.run(MENDED_S + 2 * setup.io_timeout_s)
+        world.run(IN_FLIGHT_S)
+        if world.checks.global_on_ms is not None:  # whoever asked for it was not done yet
+            world.write_global(False)
+        world.run(MENDED_S + 2 * setup.io_timeout_s - IN_FLIGHT_S)
         while world.now_s() < deadline_s:
             world.run(10)
             if world.good_since_ms is not None and world.loop.now_ms() - world.good_since_ms > REST_S * 1000:
