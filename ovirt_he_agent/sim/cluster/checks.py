@@ -320,7 +320,8 @@ class Checks:
 
     def shutdown_given(self, host: "SimHost") -> None:
         known = self._of(host)
-        asked = host.agent, host.vdsm.qemu
+        given = known.command.state.stop if known.command is not None else None
+        asked = host.agent, host.vdsm.qemu, given.since if given is not None else None
         if known.shutdown == asked:
             self.broken("S11", host, "the guest is asked to shut down for a second time")
         known.shutdown = asked
