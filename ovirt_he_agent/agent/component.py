@@ -16,7 +16,7 @@ from ovirt_he_agent.errors import HeAgentError, Retryable
 log = logging.getLogger(__name__)
 
 RETRY_FIRST_S = 1.0
-RETRY_MAX_S = 10.0
+RETRY_MAX_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

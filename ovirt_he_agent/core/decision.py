@@ -51,7 +51,7 @@ class Wants:
     lease_owners: bool
     """Who owns the VM's leases matters."""
     count_down: bool
-    """A host is about to be called dead: look at the lockspaces every second."""
+    """A host is about to be called dead, or nobody can tell where the VM is: look at the lockspaces often."""
     domain_monitor: bool | None
     """VDSM should monitor the storage domain; None: leave it as it is."""
     watch: int | None
@@ -261,7 +261,7 @@ def _wants(s: Scene) -> Wants:
         alert=not calm,
         # busy: the act step reads them again before the command that is under way leaves
         lease_owners=not s.is_here or s.busy or s.state.twin is not None or paused,
-        count_down=place is Place.NOWHERE_SOON,
+        count_down=place in (Place.NOWHERE_SOON, Place.UNCLEAR),
         domain_monitor=_domain_monitor(s),
         watch=s.verdict.host_id if place is Place.ELSEWHERE else None,
     )

@@ -72,6 +72,11 @@ def _evidence_is_coming(s: Scene) -> bool:
     return not s.state.has_joined or any(read.at is None for read in first)
 
 
+def _hands_off(s: Scene) -> bool:
+    # safety: it may be on; and what is stopped without knowing could not be started again either
+    return s.local_maintenance is not False or s.global_maintenance is None
+
+
 def _cut_off(s: Scene) -> bool:
     """not in local maintenance, and our host id or the storage was lost"""
     if s.local_maintenance:
@@ -140,7 +145,7 @@ def _twin_owns_the_lease(s: Scene) -> bool:
     seen = s.state.twin_owner_seen
     if s.verdict.place is not Place.HERE or s.state.twin is None or seen is None:
         return False
-    if s.local_maintenance is not False:
+    if _hands_off(s):
         return False
     at = [
         r.at for ref in s.snap.opened() if (r := s.snap.vm_leases.get(ref)) is not None and r.at is not None
@@ -155,7 +160,7 @@ def _twin_stop(s: Scene) -> Stop:
 
 def _paused_and_taken(s: Scene) -> bool:
     """the VM is paused here, and another host has taken its lease"""
-    if not _is_paused(s) or s.local_maintenance is not False:
+    if not _is_paused(s) or _hands_off(s):
         return False
     views = [
         r.known(s.now, snapshot.LEASE_OWNERS_LIMIT_MS)
@@ -212,7 +217,7 @@ def _start_takes_too_long(s: Scene) -> bool:
     """the engine has not become good since the VM's start, for too long"""
     if s.verdict.place not in (Place.HERE, Place.HERE_PENDING) or s.state.was_good or not s.state.was_here:
         return False
-    if s.local_maintenance is not False or sickness.excuse_of_others(s) is not None:
+    if _hands_off(s) or sickness.excuse_of_others(s) is not None:
         return False
     return s.now - s.state.here_since >= sickness.start_limit_ms(s)
 
@@ -232,7 +237,7 @@ def _lost(s: Scene) -> bool:
 
 def _sick_too_long(s: Scene) -> bool:
     """the engine has been sick for longer than this kind of sickness may last"""
-    if s.verdict.place is not Place.HERE or s.local_maintenance is not False or not s.state.bad_ms:
+    if s.verdict.place is not Place.HERE or _hands_off(s) or not s.state.bad_ms:
         return False
     finding = sickness.examine(s)
     if finding is None or finding.excuse is not None:
@@ -252,7 +257,7 @@ def _sick_stop(s: Scene) -> Stop:
 def _network_is_lost_here(s: Scene) -> bool:
     """this host has lost the network, another one sees it, and nobody sees the engine"""
     since = s.state.network_lost_since
-    if s.verdict.place is not Place.HERE or since is None or s.local_maintenance is not False:
+    if s.verdict.place is not Place.HERE or since is None or _hands_off(s):
         return False
     if not s.rules.move_when_network_lost or s.now - since < s.rules.network_lost_ms:
         return False
@@ -370,10 +375,12 @@ def kill_again_at(stop: Stop) -> model.MonotonicMs | None:
 
 
 def _may_not_now(s: Scene) -> bool:
-    """A command is in flight, or the act step has just dropped one: its cause is in the evidence soon."""
+    """A command is in flight, or one was just dropped, or nobody knows whether maintenance is on."""
     command = s.snap.command
     if s.busy:
         return True
+    if s.global_maintenance is None and s.request is None:
+        return True  # safety: it may be on; and what is stopped now could not be started again
     return (
         command is not None
         and s.request is None

@@ -46,7 +46,9 @@ def examine(s: Scene) -> Finding | None:
             return Finding(Sickness.PAUSED, f"the storage fails here: {slots.problem}")
         # a pause gives the lease back; where storage fails for all, another start would not do better
         elsewhere = any(p.kind is PeerClass.ALIVE for p in s.peers.values())
-        return Finding(Sickness.PAUSED, None if elsewhere else "no other host is alive to do better")
+        if elsewhere or _storage_is_fine_here(s):
+            return Finding(Sickness.PAUSED, None)
+        return Finding(Sickness.PAUSED, "the storage fails here, and no other host is alive to do better")
     if s.engine.bad_since is None or not s.snap.probes:
         return None
     kind = _kind(s.snap.probes[-1].outcome, report)
@@ -57,6 +59,11 @@ def examine(s: Scene) -> Finding | None:
     if kind is not Sickness.DB_DOWN and s.network is not None and s.network < 1.0:
         return Finding(kind, f"only {s.network:.0%} of this host's own network probes succeed")
     return Finding(kind, excuse_of_others(s))
+
+
+def _storage_is_fine_here(s: Scene) -> bool:
+    slots = s.snap.slots
+    return slots.problem is None and slots.known(s.now, snapshot.SLOT_LIMIT_MS) is not None
 
 
 def _kind(outcome: ProbeOutcome, report: model.VmReport) -> Sickness | None:

@@ -265,6 +265,20 @@ def _by_owners(snap: snapshot.Snapshot, found: Mapping[int, Peer], now: model.Mo
 
 _NEVER_READ: snapshot.Evidence[snapshot.LeaseView] = snapshot.Evidence()
 
+_SEEN_LATE_MS = 11_000
+"""A slot is read at least every 10 s: what is seen to change was written that much earlier at most."""
+
+
+def _early_ms(span_ms: int) -> int:
+    """How long before a rise of its generation a host's "not here" may have been seen.
+
+    safety: an old VM can only be one from before its sanlock ended, and from there to the rise it
+    takes 2 T at least (a join). So what was written within 2 T before the rise was written when
+    such a VM would have been seen by the VDSM there, and when no new one could get a lease.
+    """
+    io_timeout_ms = (span_ms - peers.WATCHDOG_FIRE_S * 1000) // 8
+    return max(0, 2 * io_timeout_ms - _SEEN_LATE_MS)
+
 
 def _unknown_leases(snap: snapshot.Snapshot, now: model.MonotonicMs) -> tuple[str, ...]:
     out = []
@@ -310,7 +324,7 @@ def _open_claims(
             and slot.readable
             and not slot.claims_vm
             and slot.changed_at is not None
-            and slot.changed_at > risen_at
+            and slot.changed_at > risen_at - _early_ms(span_ms)
         )
         if not says_no:
             left_s = (risen_at + span_ms - now) // 1000

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import cast
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "ovirt_he_agent"
@@ -72,7 +71,8 @@ class _Loader(importlib.machinery.SourceFileLoader):
         self._mutation = mutation
 
     def get_code(self, fullname: str) -> CodeType:
-        return cast(CodeType, compile(self._mutation.mutated(), self.path, "exec", dont_inherit=True))
+        code: CodeType = compile(self._mutation.mutated(), self.path, "exec", dont_inherit=True)
+        return code
 
 
 class _Finder(importlib.abc.MetaPathFinder):

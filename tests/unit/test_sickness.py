@@ -86,7 +86,8 @@ def test_nothing_is_wrong_where_nothing_is_known_to_be(facts: dict[str, Any]) ->
             "host 2",
         ),
         ({**vm(VmStatus.UP), **bad(), "slots": seen({}, ago_s=61)}, "the whiteboard is unknown"),
-        (PAUSED, "no other host is alive"),
+        ({**PAUSED, "slots": seen({}).failed("it broke")}, "the storage fails here: it broke"),
+        ({**PAUSED, "slots": seen({}, ago_s=61).failed("it broke")}, "no other host is alive"),
     ],
 )
 def test_what_excuses_it(facts: dict[str, Any], excuse: str) -> None:
@@ -104,6 +105,7 @@ def test_what_excuses_it(facts: dict[str, Any], excuse: str) -> None:
         {**vm(VmStatus.UP), **bad(), **neighbours(slot(engine_seen_ago_s=0, changed_ago_s=300))},
         {**vm(VmStatus.UP), **bad(), **neighbours(slot(engine_seen_ago_s=None))},
         {**PAUSED, **neighbours(OURS)},
+        PAUSED,  # a lonely host, whose storage is fine
     ],
 )
 def test_what_does_not(facts: dict[str, Any]) -> None:

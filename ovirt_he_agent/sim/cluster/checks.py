@@ -38,6 +38,10 @@ AGES_MS = {
 OWNERS_AGE_MS = 15_000
 WRITTEN_MS = 12_000
 """From a decision until what it says is on the whiteboard, or never is."""
+SAID_MS = 2_000
+"""From a new state until it is on the whiteboard."""
+SETTLED_S = 30.0
+"""A host's storage has worked for so long."""
 MEANT_KEPT = 8
 STARTS_AN_HOUR = 40
 HOUR_MS = 3_600_000
@@ -72,6 +76,8 @@ class _OfHost:
     """An operator has asked for a change of global maintenance here."""
     started_ms: list[int] = field(default_factory=list)
     """Its starts of the last hour that have not brought a VM."""
+    state: str = ""
+    """What it publishes."""
     last_start_ms: int | None = None
     shutdown: tuple[object, ...] = ()
     """The life of the agent that asked a guest to shut down, and that guest."""
@@ -140,6 +146,26 @@ class Checks:
             meant = (host.name, str(host.host_id), said.score, said.engine.vm.value, *flags)
             if not known.meant or known.meant[-1] != meant:
                 known.meant.append(meant)
+            if known.state != said.state:
+                known.state = said.state
+                ms = self.world.loop.now_ms() + SAID_MS
+                self.world.loop.at(ms, lambda: self._must_have_said(host, said.state))
+
+    def _must_have_said(self, host: "SimHost", state: str) -> None:
+        """A new state is on the whiteboard at once."""
+        decided, agent = self._of(host).decision, host.agent
+        published = decided.published if decided is not None else None
+        if agent is None or not agent.alive or agent.owner.frozen or published is None:
+            return
+        if (
+            published.state != state
+            or not host.writes_well_for_s(SETTLED_S)
+            or host.running_for_s() < SETTLED_S
+        ):
+            return
+        slot = self.world.storage.decode(host.host_id, self.world.storage.slots.get(host.host_id, b""))
+        if isinstance(slot, whiteboard.HostSlot) and slot.state != state:
+            self.broken("L8", host, f"is {state} for {SAID_MS / 1000:g} s, and its slot says {slot.state}")
 
     def _decided_again(self, host: "SimHost", decided: Decision, command: commands.VmCommand) -> None:
         """The same inputs give the same decision, and the command in flight gives no other one."""
@@ -241,6 +267,9 @@ class Checks:
             (name, getattr(board, name).at)
             for name in ("vm", "global_maintenance", "local_maintenance", "own_ha_lease")
         ]
+        if isinstance(given.command, commands.DestroyVm | commands.ShutdownVm):
+            # unknown after it was off keeps nobody from stopping what is sick
+            reads = [read for read in reads if read[0] != "global_maintenance"]
         if isinstance(given.command, commands.StartVm):
             reads += [
                 (f"the owners of {ref.volume_id}", read.at if read is not None else None)
@@ -366,7 +395,11 @@ class Checks:
             return
         if number != host.host_id:
             self.broken("S7", host, f"writes slot {number}")
-        if host.sanlock.membership("hosted-engine", host.host_id) is not model.Membership.HELD:
+        killed_ms = host.sanlock_killed_ms
+        # a daemon that was killed still protects its host id, and nobody can see it die at once
+        known_held = killed_ms is not None and now - killed_ms <= snapshot.OWN_LEASE_LIMIT_MS
+        held = host.sanlock.membership("hosted-engine", host.host_id) is model.Membership.HELD
+        if not held and not known_held:
             self.broken("S7", host, "writes its slot without its host id lease")
         self._slot_of_ours(host, block, now)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 
-STEPS_AT_ONCE = 100_000
+STEPS_AT_ONCE = 20_000
 """So many steps at one instant are no work any more: something goes round without waiting for anything."""
 
 OWNER: ContextVar["Owner | None"] = ContextVar("owner", default=None)

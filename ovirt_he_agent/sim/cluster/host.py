@@ -23,6 +23,8 @@ UPSTREAM_RESTART_S = 10.0
 """That of upstream's units (he-ha: initscripts/ovirt-ha-agent.service.in)."""
 UPSTREAM_STOPS_S = 20.0
 DOMAIN_CHECK_MS = 10_000
+SHUTDOWN_MS = 12_000
+"""An orderly shutdown of a host."""
 VDSM_EPOCH = (1 << 31) - 1
 """VDSM's event clock begins there at each boot (vdsm: lib/vdsm/virt/vm.py)."""
 
@@ -58,6 +60,9 @@ class SimHost:
         self.agent_wanted = False
         self.agent_since_ms = 0
         self.lease_lost_ms = 0
+        self.sanlock_killed_ms: int | None = None
+        self._off_at_ms: int | None = None
+        """It is shutting down, and off then."""
         self.random = random.Random(world.seed * 1000 + number)
         self.sanlock = self._new_sanlock()
         self.vdsm = SimVdsm(self, world.volume_id, world.launch_s)
@@ -131,6 +136,7 @@ class SimHost:
         if self.agent is not None:
             self.agent.tear(self.random.randrange(9))
         self.powered = False
+        self._off_at_ms = None
         self.kill_agent(restart=False)
         self.sanlock.stop_host()
         qemus = [qemu for qemu in self.world.qemus if qemu.number == self.number]
@@ -144,6 +150,7 @@ class SimHost:
         if not self.powered:
             return
         self.say("shuts down")
+        self._off_at_ms = self.world.loop.now_ms() + SHUTDOWN_MS
         vdsm, qemu = self.vdsm, self.vdsm.qemu
         if qemu is not None:
             vdsm.ended(qemu, ExitReason.HOST_SHUTDOWN, 0, "Host shutdown")
@@ -167,7 +174,7 @@ class SimHost:
         now = loop.now_ms()
         loop.at(now + 3_000, stop)
         loop.at(now + 6_000, leave)
-        loop.at(now + 12_000, off)
+        loop.at(now + SHUTDOWN_MS, off)
 
     def _watchdog(self) -> None:
         self.power_off("is reset by its watchdog")
@@ -198,6 +205,7 @@ class SimHost:
         for qemu in self.world.qemus:
             if qemu.number == self.number and qemu.has_lease:
                 qemu.orphan = True
+        self.sanlock_killed_ms = self.world.loop.now_ms()
         self.sanlock.kill()
 
     def restart_sanlock(self) -> None:
@@ -278,6 +286,9 @@ class SimHost:
         self.crash_at = None
         if not self.powered:
             self.boot()
+            return
+        if self._off_at_ms is not None:
+            self.world.loop.at(self._off_at_ms + 1, self.boot)
             return
         self.network_up = self.bridge_up = self.dns_up = self.gateway_up = True
         self.vdsm.faults = Faults()

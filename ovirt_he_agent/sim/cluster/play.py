@@ -22,6 +22,7 @@ PATROL_S = 15.0
 """Between two looks at what must hold all the time."""
 MENDED_S = 90.0
 """A host that boots again, or has its storage back, takes so long and 2 T until it is one of the others."""
+STUCK_S = 600 + 150
 REST_S = 120.0
 """Of quiet after the VM's engine is good, before the cluster has to be at rest."""
 
@@ -53,7 +54,7 @@ def play(
     ``progress`` is told the story's time, in seconds, now and then. Raises ``deeds.BadDeed``.
     """
     world = World(replace(story.setup, records=records))
-    player = _Player(world, story, progress)
+    player = Player(world, story, progress)
     try:
         _play(player, world, rest=rest or story.rest)
         return _outcome(world, story, player.first_good_s)
@@ -61,7 +62,7 @@ def play(
         world.close()
 
 
-def _play(player: "_Player", world: World, *, rest: bool) -> None:
+def _play(player: "Player", world: World, *, rest: bool) -> None:
     try:
         player.run()
         if rest:
@@ -83,7 +84,9 @@ def _outcome(world: World, story: Story, first_good_s: float | None) -> Outcome:
     )
 
 
-class _Player:
+class Player:
+    """Plays ``story`` in ``world``; what breaks is noted by the world's checks. Raises ``deeds.BadDeed``."""
+
     def __init__(self, world: World, story: Story, progress: Callable[[float], None] | None = None) -> None:
         self._world = world
         self._progress = progress
@@ -92,6 +95,7 @@ class _Player:
         self.first_good_s: float | None = None
 
     def run(self) -> None:
+        """From the beginning to the story's end."""
         world = self._world
         world.first_good = self._note_good
         for host in world.hosts.values():
@@ -138,15 +142,18 @@ class _Player:
                 world.checks.broken("L8", host, f"its slot is {age_s:.0f} s old although the storage works")
 
     def come_to_rest(self) -> None:
+        """Mend everything, and see whether the cluster becomes one that serves its engine."""
         world = self._world
         deeds.do(world, ["heal"])
         setup = self._story.setup
         dead_s = 8 * setup.io_timeout_s + setup.watchdog_s
-        start_s = dead_s + 2 * setup.io_timeout_s + 120 + 12 * setup.hosts + 60
+        start_s: float = dead_s + 2 * setup.io_timeout_s + 120 + 12 * setup.hosts + 60
         if setup.upstream:
             start_s += (
                 700  # an old agent may be in its ten minutes of score 0, or wait for a lease in libvirt
             )
+        # one that hangs before it was ever good has its time to start, and then to shut down
+        start_s += STUCK_S
         deadline_s = world.now_s() + start_s + setup.boot_s + REST_S
         world.run(MENDED_S + 2 * setup.io_timeout_s)
         while world.now_s() < deadline_s:
