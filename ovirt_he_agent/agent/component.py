@@ -66,31 +66,32 @@ class Component:
     async def run(self) -> None:
         while True:
             self._poke.clear()
-            pause_s = await self._try()
+            try:
+                await self._work()
+            except NotYet as e:
+                self.condition = replace(self.condition, ok=None, reason=str(e))
+                pause_s = RETRY_FIRST_S
+            except HeAgentError as e:
+                pause_s = self._degrade(str(e), type(e))
+            except Exception as e:
+                log.exception("component %s: unexpected error", self.name, extra={"HE_COMPONENT": self.name})
+                pause_s = self._degrade(f"internal error: {type(e).__name__}: {e}", type(e))
+            else:
+                if self.condition.ok is not True:
+                    self._works()
+                pause_s = self._period_s()
             await self._poke.wait(pause_s)
 
-    async def _try(self) -> float:
-        try:
-            await self._work()
-        except NotYet as e:
-            self.condition = replace(self.condition, ok=None, reason=str(e))
-            return RETRY_FIRST_S
-        except HeAgentError as e:
-            return self._degrade(str(e), type(e))
-        except Exception as e:
-            log.exception("component %s: unexpected error", self.name, extra={"HE_COMPONENT": self.name})
-            return self._degrade(f"internal error: {type(e).__name__}: {e}", type(e))
-        if self.condition.ok is not True:
-            if self.condition.ok is False:
-                log.info(
-                    "%s: works again after %d failed tries",
-                    self.name,
-                    self._tries,
-                    extra={"HE_COMPONENT": self.name},
-                )
-            self._tries, self._failing_with = 0, None
-            self.condition = Condition(name=self.name, ok=True, reason="", since=self._clock(), next_try=None)
-        return self._period_s()
+    def _works(self) -> None:
+        if self.condition.ok is False:
+            log.info(
+                "%s: works again after %d failed tries",
+                self.name,
+                self._tries,
+                extra={"HE_COMPONENT": self.name},
+            )
+        self._tries, self._failing_with = 0, None
+        self.condition = Condition(name=self.name, ok=True, reason="", since=self._clock(), next_try=None)
 
     def _degrade(self, reason: str, kind: type[Exception]) -> float:
         self._tries += 1

@@ -157,7 +157,7 @@ def decide(
     if heard is not None:
         state = replace(state, seen_request=heard.number)
         scene = scene.with_state(state)
-    rule = next(row for row in rules.RULES if row.guard(scene))
+    rule = _rule(scene)
     changes: dict[str, object] = {}
     if state.phase is not rule.phase:
         changes = {"phase": rule.phase, "phase_since": now}
@@ -181,6 +181,13 @@ def decide(
         scene = scene.with_state(replace(state, **changes))  # type: ignore[arg-type]
         scene.lacking = lacking
     return Decision(before, scene, rule, command, heard)
+
+
+def _rule(s: Scene) -> Rule:
+    for row in rules.RULES:
+        if row.guard(s):
+            return row
+    raise AssertionError("the last row's guard holds always")
 
 
 def _start(s: Scene) -> VmCommand | None:

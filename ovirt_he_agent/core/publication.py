@@ -39,7 +39,14 @@ class Published:
 
 
 def of(s: Scene) -> Published | None:
-    """None: in this phase nothing can be published."""
+    """None: in this phase nothing can be published. Drawn once for each scene."""
+    if s.published is None:
+        s.published = (_of(s),)
+    published: Published | None = s.published[0]
+    return published
+
+
+def _of(s: Scene) -> Published | None:
     phase = s.state.phase
     name = phase.published
     if name is None:

@@ -53,6 +53,8 @@ class Scene:
         self.engine = engine
         self.lacking: tuple[Any, ...] | None = None
         """What ``admission.lacking`` found."""
+        self.published: tuple[Any] | None = None
+        """What ``publication.of`` made of it."""
 
     def with_state(self, state: state.State) -> "Scene":
         return Scene(

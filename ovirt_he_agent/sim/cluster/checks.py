@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ovirt_he_agent.core import commands, decision, model, snapshot, whiteboard
 from ovirt_he_agent.core.decision import Decision
 from ovirt_he_agent.core.model import VmStatus
+from ovirt_he_agent.core.publication import Published
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.core.whereabouts import Place
 from ovirt_he_agent.sim.cluster.qemu import Qemu
@@ -69,6 +70,8 @@ class _OfHost:
     """Since when its decisions have known that the VM is not there."""
     meant: deque[tuple[object, ...]] = field(default_factory=lambda: deque(maxlen=MEANT_KEPT))
     """What its last decisions wanted to be read in its slot."""
+    said: Published | None = None
+    """What the last of them was made of."""
     global_asked: bool = False
     """An operator has asked for a change of global maintenance here."""
     started_ms: list[int] = field(default_factory=list)
@@ -136,7 +139,9 @@ class Checks:
             known.gone_ms = None
         elif known.gone_ms is None:
             known.gone_ms = self.world.loop.now_ms()
-        if (said := decided.published) is not None:
+        said = decided.published
+        if said is not None and said is not known.said and said != known.said:
+            known.said = said
             flags = (str(int(said.local_maintenance)), str(int(said.stopped)))
             meant = (host.name, str(host.host_id), said.score, said.engine.vm.value, *flags)
             if not known.meant or known.meant[-1] != meant:

@@ -63,7 +63,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._now_ms = 0
+        self.ms = 0
+        """As ``now_ms`` says, for those who ask very often."""
         self._order = 0
         self._ready: deque[_Handle] = deque()
         self._timers: list[tuple[float, int, _Handle]] = []
@@ -74,7 +75,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # what the world uses
 
     def now_ms(self) -> int:
-        return self._now_ms
+        return self.ms
 
     def at(self, ms: int, act: Callable[[], None]) -> asyncio.TimerHandle:
         """Call ``act`` at ``ms``; it belongs to nobody, so nothing holds it back."""
@@ -129,7 +130,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def _set(self, now: float) -> None:
         if now > self._now:
             self._now = now
-            self._now_ms = int(now * 1000 + 0.5)
+            self.ms = int(now * 1000 + 0.5)
 
     def _held_back(self, handle: _Handle) -> bool:
         owner = handle.context.get(OWNER)

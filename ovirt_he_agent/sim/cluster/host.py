@@ -95,7 +95,7 @@ class SimHost:
         )
 
     def clock(self) -> model.MonotonicMs:
-        return model.MonotonicMs(self._loop.now_ms() + self.uptime_ms - self.booted_ms)
+        return model.MonotonicMs(self._loop.ms + self.uptime_ms - self.booted_ms)
 
     def vdsm_clock(self) -> int:
         """Grows with every reading, so that two reports are never of the same age."""

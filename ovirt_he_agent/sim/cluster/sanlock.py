@@ -188,11 +188,12 @@ class Sanlock:
         hosts = lockspace.hosts() if lockspace is not None else None
         if lockspace is None or hosts is None:
             return None
-        return tuple(
+        listed = [
             _listed(host_id, seen, lockspace.flag(host_id, seen))
             for host_id, seen in sorted(hosts.items())
             if seen.timestamp
-        )
+        ]
+        return tuple(listed)
 
     # who owns a resource
 
