@@ -49,7 +49,7 @@ class Claim(enum.StrEnum):
     NONE = "none"
     VALID = "valid"
     PERHAPS = "perhaps"
-    """Stale, or not watched long enough, or its slot is damaged since it claimed: neither valid nor void."""
+    """Stale, or not watched long enough, or damaged or unable to tell since it claimed: neither of them."""
     VOID = "void"
 
 
@@ -167,7 +167,7 @@ def _claim(
     free: bool,
     void: bool,
 ) -> Claim:
-    if slot is not None and slot.readable:
+    if slot is not None and slot.tells_of_vm:
         if not slot.claims_vm:
             return Claim.NONE
         if slot.stopped and host_id not in unprotected:

@@ -111,6 +111,10 @@ class OwnLease:
     """For people: held, or what the join is waiting for."""
 
 
+UNKNOWN_VM = "unknown"
+"""Upstream's word, and ours, of a host that cannot tell (he-ha: lib/engine.py)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSlot:
     """Another host's whiteboard slot. ``readable`` False: damaged, ``problem`` says how."""
@@ -144,6 +148,12 @@ class PeerSlot:
     """When its bytes last changed before our eyes; None: never yet."""
     timestamp_s: int | None = None
     """Of its writer's clock; None: damaged."""
+
+    @property
+    def tells_of_vm(self) -> bool:
+        """Whether it says that the VM is there, or that it is not."""
+        # safety: a host whose VDSM is away says "unknown", and its VM may run all the same
+        return self.readable and self.vm_word != UNKNOWN_VM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,8 +104,8 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         found = {
             slot.host_id
             for slot in slots.values()
-            # a damaged one keeps its last claim; an emptied one has none
-            if (slot.claims_vm if slot.readable else slot.host_id in memory.claimed)
+            # who cannot tell, or is damaged, keeps its last claim; an emptied one has none
+            if (slot.claims_vm if slot.tells_of_vm else slot.host_id in memory.claimed)
         }
         found.discard(snap.host_id)
         claimed = frozenset(found)
@@ -116,7 +116,7 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
                 host_id
                 for host_id in found
                 if (changed := slots[host_id].changed_at) is not None
-                and slots[host_id].readable
+                and slots[host_id].claims_vm
                 and not slots[host_id].stopped
                 and changed - since >= REAFFIRMED_MS
             )
@@ -307,6 +307,11 @@ def _open_claims(
             continue  # its lease is what is waited for
         if peer.slot is not None and not peer.slot.readable:
             out.append(f"{named(peer)} claimed the VM and its slot is damaged now: {peer.slot.problem}")
+        elif peer.slot is not None and not peer.slot.tells_of_vm and peer.host_id not in memory.unprotected:
+            out.append(
+                f"{named(peer)} claimed the VM and cannot tell of it now; "
+                f"the leases must be seen free for {peers.VOID_AFTER_MS // 1000} s"
+            )
         elif peer.host_id in memory.unprotected:
             out.append(
                 f"{named(peer)} claimed the VM while no lease was held; only its death ends that claim"
@@ -321,7 +326,7 @@ def _open_claims(
         slot = risen.slot if risen is not None else None
         says_no = (
             slot is not None
-            and slot.readable
+            and slot.tells_of_vm
             and not slot.claims_vm
             and slot.changed_at is not None
             and slot.changed_at > risen_at - _early_ms(span_ms)

@@ -167,6 +167,9 @@ LEFT_UP = slot(claims_vm=True, stopped=True)
             Claim.PERHAPS,
         ),
         (slot(claims_vm=True, changed_ago_s=None, first_seen_ago_s=25), {"free_for_ms": 20_000}, Claim.VOID),
+        (slot(vm_word="unknown"), {}, Claim.NONE),
+        (slot(vm_word="unknown"), {"claimed": frozenset({2})}, Claim.PERHAPS),
+        (slot(vm_word="unknown"), {"claimed": frozenset({2}), "free_for_ms": 20_000}, Claim.VOID),
         # its VM holds no lease: free leases say nothing of it
         (OLD_CLAIM, {"unprotected": True, "free_for_ms": 60_000}, Claim.PERHAPS),
         (DAMAGED, {"claimed": True, "unprotected": True, "free_for_ms": 60_000}, Claim.PERHAPS),

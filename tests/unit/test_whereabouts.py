@@ -370,6 +370,22 @@ def test_that_host_may_say_itself_that_the_vm_is_not_there() -> None:
     assert watch(10, state, slot(changed_ago_s=-9), **BACK).verdict.place is Place.NOWHERE
 
 
+def test_a_host_that_cannot_tell_of_the_vm_does_not_say_that_it_is_not_there() -> None:
+    """The simulator had two VMs: sanlock was killed and VDSM restarting on one host."""
+    state = watch(5, decide(startable(**OWNED)).state, STALE, **BACK).state
+    cannot_tell = slot(vm_word="unknown", changed_ago_s=-9)
+    assert watch(10, state, cannot_tell, **BACK).verdict.place is Place.UNCLEAR
+
+
+def test_a_claim_outlives_its_hosts_knowledge_of_the_vm() -> None:
+    """Another one with two VMs: the claim of a VM without a lease was gone with its host's VDSM."""
+    state = unprotected()
+    for later_s in (40, 50, 60):
+        decided = watch(later_s, state, slot(vm_word="unknown", changed_ago_s=-later_s))
+        assert decided.verdict.place is Place.UNCLEAR
+        state = decided.state
+
+
 def test_the_sanlock_of_a_host_that_never_had_the_vm_may_come_back() -> None:
     state = decide(startable(**{**OWNED, "vm_leases": free()})).state
     assert isinstance(watch(5, state, STALE, **BACK).command, StartVm)

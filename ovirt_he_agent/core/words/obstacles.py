@@ -181,7 +181,7 @@ def _let_go(clause: str, host_id: int, now: MonotonicMs) -> Change:
         slots = dict(snap.slots.value or {})
         if host_id in slots:
             slots[host_id] = replace(
-                slots[host_id], readable=True, problem="", claims_vm=False, changed_at=now
+                slots[host_id], readable=True, problem="", claims_vm=False, vm_word="down", changed_at=now
             )
         views = {
             ref: replace(
