@@ -284,6 +284,10 @@ class SimHost:
         self.cpu_load, self.memory_free_mib = 0.1, 64_000
         self.local = self.local_manual = False
         self.crash_at = None
+        self.vdsm.faults = Faults()
+        if self.way.read_only or self.way.latency_s:
+            self.way.read_only, self.way.latency_s = False, 0.0
+            self.way.healed_ms = self.world.loop.now_ms()
         if not self.powered:
             self.boot()
             return
@@ -291,10 +295,6 @@ class SimHost:
             self.world.loop.at(self._off_at_ms + 1, self.boot)
             return
         self.network_up = self.bridge_up = self.dns_up = self.gateway_up = True
-        self.vdsm.faults = Faults()
-        if self.way.read_only or self.way.latency_s:
-            self.way.read_only, self.way.latency_s = False, 0.0
-            self.way.healed_ms = self.world.loop.now_ms()
         self.heal_storage()
         if not self.sanlock.running:
             self.restart_sanlock()
@@ -327,7 +327,10 @@ class SimHost:
             return
         if self.neighbour is not None:
             self.neighbour.start()
-        elif self.agent is None or not self.agent.alive:
+        elif self.agent is not None and self.agent.alive:
+            if self.agent.stopping:  # systemd starts it when it has ended
+                self._later(RESTART_S, self._start_again)
+        else:
             self.vdsm.new_session()
             self.agent_since_ms = self.world.loop.now_ms()
             self.agent = OurAgent(self)

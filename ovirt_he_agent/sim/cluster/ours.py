@@ -57,6 +57,7 @@ class OurAgent:
         self._host = host
         self._world = host.world
         self.alive = True
+        self.stopping = False
         self.owner = Owner()
         self._whiteboard = SimWhiteboard(
             self._world.storage, host.way, host.number, clock=host.clock, timeout_s=10.0
@@ -104,6 +105,7 @@ class OurAgent:
 
     def stop(self) -> None:
         """SIGTERM."""
+        self.stopping = True
         if self._task is not None:
             self._task.cancel()
 
