@@ -163,7 +163,9 @@ class Player:
         world.run(MENDED_S + 2 * setup.io_timeout_s - IN_FLIGHT_S)
         while world.now_s() < deadline_s:
             world.run(10)
-            if any(qemu.paused for qemu in world.qemus):
+            if any(not h.powered or h.clock() - h.uptime_ms < REST_S * 500 for h in world.hosts.values()):
+                continue  # its watchdog had been wound up before all was mended
+            if any(qemu.paused for qemu in world.qemus) and not _unprotected(world):
                 continue  # it has its time, too: five minutes beside upstream's hosts
             if world.good_since_ms is not None and world.loop.now_ms() - world.good_since_ms > REST_S * 1000:
                 break
@@ -180,8 +182,15 @@ class Player:
             host = world.hosts[number]
             if host.upstream or host.agent is None:
                 continue
+            if decision.phase is Phase.SICK and _unprotected(world):
+                continue  # a paused VM beside one without a lease: nobody may judge between the two
             if decision.phase not in (Phase.STANDBY, Phase.RUNNING, Phase.COOLDOWN):
                 world.checks.broken("L3", host, f"is {decision.phase.value} at rest: {decision.reason}")
+
+
+def _unprotected(world: World) -> bool:
+    """A VM runs without a lease: upstream starts such a definition."""
+    return any(qemu.runs and not qemu.has_lease for qemu in world.qemus)
 
 
 def shortest(story: Story, broken: Callable[[Story], bool]) -> Story:
