@@ -93,14 +93,17 @@ class OurAgent:
 
     def start(self) -> None:
         self._task = self._world.loop.start(self._run(), self.owner, name=f"agent of {self._host.name}")
+        self._task.add_done_callback(self._ended)  # one that is stopped at once never begins
 
     async def _run(self) -> None:
         try:
             await self.agent.run()
         except asyncio.CancelledError:
             pass
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
         self.alive = False
-        if self._host.powered:
+        if self._host.powered and self._host.agent is self:
             self._host.note(timeline.NO_AGENT)
 
     def stop(self) -> None:

@@ -163,13 +163,21 @@ class Player:
         world.run(MENDED_S + 2 * setup.io_timeout_s - IN_FLIGHT_S)
         while world.now_s() < deadline_s:
             world.run(10)
-            if any(not h.powered or h.clock() - h.uptime_ms < REST_S * 500 for h in world.hosts.values()):
-                continue  # its watchdog had been wound up before all was mended
-            if any(qemu.paused for qemu in world.qemus) and not _unprotected(world):
-                continue  # it has its time, too: five minutes beside upstream's hosts
+            if self._is_under_way():
+                continue
             if world.good_since_ms is not None and world.loop.now_ms() - world.good_since_ms > REST_S * 1000:
                 break
         self._at_rest()
+
+    def _is_under_way(self) -> bool:
+        """What began before all was mended, and has its time."""
+        world = self._world
+        if any(not h.powered or h.clock() - h.uptime_ms < REST_S * 500 for h in world.hosts.values()):
+            return True  # a watchdog had been wound up
+        if any(d.phase in (Phase.STOPPING, Phase.KILLING) for d in world.checks.decisions().values()):
+            return True
+        # five minutes beside upstream's hosts
+        return any(qemu.paused for qemu in world.qemus) and not _unprotected(world)
 
     def _at_rest(self) -> None:
         world = self._world
