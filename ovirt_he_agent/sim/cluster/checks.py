@@ -327,7 +327,8 @@ class Checks:
         known = self._of(host)
         given = known.command.state.stop if known.command is not None else None
         asked = host.agent, host.vdsm.qemu, given.since if given is not None else None
-        if known.shutdown == asked:
+        requested = known.command is not None and known.command.heard is not None
+        if known.shutdown == asked and not requested:
             self.broken("S11", host, "the guest is asked to shut down for a second time")
         known.shutdown = asked
         self._global_maintenance(host, "shutdown")
