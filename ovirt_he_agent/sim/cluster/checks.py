@@ -63,7 +63,6 @@ class _OfHost:
     decision: Decision | None = None
     command: Decision | None = None
     timestamp: int | None = None
-    block: bytes = b""
     boot: int = 0
     written_ms: int = 0
     gone_ms: int | None = None
@@ -407,11 +406,8 @@ class Checks:
 
     def _slot_of_ours(self, host: "SimHost", block: bytes, now: int) -> None:
         known = self._of(host)
-        if known.block == block and known.boot == host.boots:
-            return  # written once more, to see whether writing works
-        known.block = block
-        if not block.strip(b"\0"):
-            return  # the same of a slot that somebody has cleaned
+        if self.world.storage.before == block:
+            return  # what stood there is written once more, to see whether writing works
         slot = self.world.storage.decode(host.host_id, block)
         self._read_by_upstream(host, block)
         if not block.isascii() or len(block) != whiteboard.SLOT_BYTES:

@@ -35,10 +35,13 @@ class SharedStorage:
         """Every host decodes the same bytes."""
         self.leaves: dict[str, bool] = {}
         """Volumes of the VM's disk; False: another one builds on it."""
+        self.before = EMPTY
+        """What stood where was written last."""
         self.written: Callable[[int | None, int, bytes], None] = lambda writer, number, block: None
         """Told of every write: by the host of which number (None: by the story), which slot, what."""
 
     def write(self, writer: int | None, number: int, block: bytes) -> None:
+        self.before = self.slots.get(number, EMPTY)
         self.slots[number] = block
         self.written(writer, number, block)
 
