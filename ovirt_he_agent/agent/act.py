@@ -122,6 +122,10 @@ class Actuator:
         started = board.clock()
         try:
             await self._observers.reread_vm_evidence()
+            if isinstance(command, StartVm):
+                # safety: after the leases. One that is free because its owner's generation rose is as free
+                # as one that was given back, and only the generations tell them apart
+                await self._observers.reread_hosts()
             async with asyncio.timeout(REREAD_LIMIT_S):
                 await self._observers.reread_flags_and_lease()
         except TimeoutError:

@@ -202,6 +202,10 @@ class Observers:
         await self._watched.poll()
         await self._watched.read_owners()
 
+    async def reread_hosts(self) -> None:
+        """Read the lockspaces' hosts now; raises what the adapter raises."""
+        await self._read_hosts()
+
     async def reread_flags_and_lease(self) -> None:
         """Read slot 0, ha.conf and our host id lease now; raises what the adapters raise."""
         path = self._storage.whiteboard

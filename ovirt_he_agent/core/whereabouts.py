@@ -62,7 +62,7 @@ class Memory:
     generations: tuple[tuple[int, int], ...] = ()
     """(host id, generation) in the storage domain's lockspace."""
     rises: tuple[tuple[int, model.MonotonicMs, int], ...] = ()
-    """(host id, when its generation rose, milliseconds for which that proves nothing)."""
+    """(host id, when its generation rose or was seen first, milliseconds for which that proves nothing)."""
     migrated_at: model.MonotonicMs | None = None
     """When a migration of the VM was last seen on any host."""
 
@@ -82,6 +82,7 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
     all_free = bool(snap.vm_leases)
     oldest: model.MonotonicMs | None = None
     owners: set[int] = set()
+    owned_at: dict[int, model.MonotonicMs] = {}
     for ref in snap.leases():
         read = snap.vm_leases.get(ref)
         view = read.known(now, snapshot.LEASE_OWNERS_LIMIT_MS) if read is not None else None
@@ -89,6 +90,8 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
             all_free = False
         elif read.at is not None and (oldest is None or read.at < oldest):
             oldest = read.at
+        if read is not None and view is not None and read.at is not None:
+            owned_at.update(dict.fromkeys(view.owners or (), read.at))
         if view is not None and view.owners:
             owners.update(view.owners)
     since = until = None
@@ -136,7 +139,7 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
     generations, rises = memory.generations, memory.rises
     hosts = snap.sd_hosts.known(now, snapshot.HOSTS_LIMIT_MS)
     if hosts is not None:
-        generations, rises = _rises(memory, hosts, now)
+        generations, rises = _rises(memory, hosts, snap.sd_hosts.at or now, now)
     new = Memory(
         free_since=since,
         free_until=until,
@@ -144,14 +147,18 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         unprotected=unprotected,
         owners=last_owners,
         generations=generations,
-        rises=tuple(r for r in rises if now - r[1] <= r[2]) if rises else rises,
+        # a lease that is owned after the rise is owned with the new generation
+        rises=tuple(r for r in rises if now - r[1] <= r[2] and owned_at.get(r[0], 0) < r[1]),
         migrated_at=migrated_at,
     )
     return memory if new == memory else new
 
 
 def _rises(
-    memory: Memory, hosts: Mapping[int, snapshot.HostSeen], now: model.MonotonicMs
+    memory: Memory,
+    hosts: Mapping[int, snapshot.HostSeen],
+    read_at: model.MonotonicMs,
+    now: model.MonotonicMs,
 ) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, model.MonotonicMs, int], ...]]:
     known = dict(memory.generations)
     risen = {}
@@ -161,8 +168,12 @@ def _rises(
         if before != host.generation:
             changed = True
             known[host_id] = host.generation
+            span_ms = peers.dead_after_ms(host.io_timeout_s)
             if before is not None and host.generation > before:
-                risen[host_id] = (host_id, now, peers.dead_after_ms(host.io_timeout_s))
+                risen[host_id] = (host_id, now, span_ms)
+            elif before is None and host.flag not in (model.HostFlag.FREE, model.HostFlag.DEAD):
+                # safety: of a host that is seen for the first time nobody knows when its generation rose
+                risen[host_id] = (host_id, read_at, span_ms)
     if not changed:
         return memory.generations, memory.rises
     rises = tuple(sorted(({r[0]: r for r in memory.rises} | risen).values()))

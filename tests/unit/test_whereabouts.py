@@ -10,7 +10,7 @@ from ovirt_he_agent.core.commands import StartVm
 from ovirt_he_agent.core.model import ExitReason, HostFlag, VmStatus
 from ovirt_he_agent.core.snapshot import Evidence, LeaseView, VmView
 from ovirt_he_agent.core.state import State
-from ovirt_he_agent.core.whereabouts import Place
+from ovirt_he_agent.core.whereabouts import Memory, Place
 from tests.snapshots import (
     ABSENT,
     DISK,
@@ -40,7 +40,11 @@ OLD_CLAIM = slot(claims_vm=True, changed_ago_s=300)
 STALE = slot(changed_ago_s=300)
 
 
-def place(state: State = JOINED, **facts: Any) -> Place:
+WATCHFUL = replace(JOINED, memory=Memory(generations=((1, 1), (2, 1), (3, 1))))
+"""It has been there for long enough to know the others' generations."""
+
+
+def place(state: State = WATCHFUL, **facts: Any) -> Place:
     return decide(startable(**facts), state).verdict.place
 
 
@@ -222,7 +226,7 @@ def test_a_vm_may_run_from_an_earlier_definition_whose_disk_was_another_volume(
 
 
 def watch(
-    later_s: float, state: State = JOINED, slot_: snapshot.PeerSlot = OLD_CLAIM, **facts: Any
+    later_s: float, state: State = WATCHFUL, slot_: snapshot.PeerSlot = OLD_CLAIM, **facts: Any
 ) -> decision.Decision:
     return decide(aged(startable(**{**neighbours(slot_), **facts}), later_s), state, later_s=later_s)
 
@@ -267,7 +271,7 @@ def test_a_claim_ends_at_once_with_a_word_to_the_contrary() -> None:
 
 
 def test_a_damaged_slot_keeps_the_claim_that_stood_there_before() -> None:
-    state = decide(startable(**neighbours(CLAIM))).state
+    state = decide(startable(**neighbours(CLAIM)), WATCHFUL).state
     damaged = slot(readable=False, problem="checksum", changed_ago_s=-9)
     decided = watch(10, state, damaged)
     assert decided.verdict.place is Place.UNCLEAR
@@ -276,7 +280,7 @@ def test_a_damaged_slot_keeps_the_claim_that_stood_there_before() -> None:
 
 
 def test_a_damaged_slot_of_a_host_that_never_claimed_hinders_nobody() -> None:
-    assert isinstance(watch(0, JOINED, slot(readable=False, problem="checksum")).command, StartVm)
+    assert isinstance(watch(0, WATCHFUL, slot(readable=False, problem="checksum")).command, StartVm)
 
 
 # A VM without a lease
@@ -288,7 +292,7 @@ def claiming(later_s: float, changed_s: float, state: State, **facts: Any) -> de
 
 def unprotected() -> State:
     """Host 2 has claimed the VM anew for 35 s, while every lease was free."""
-    state = JOINED
+    state = WATCHFUL
     for later_s in (0, 10, 20, 30, 36):
         state = claiming(later_s, later_s - 1, state).state
     return state
@@ -296,7 +300,7 @@ def unprotected() -> State:
 
 def test_a_claim_written_anew_30_s_after_the_leases_were_free_is_of_a_vm_without_a_lease() -> None:
     assert unprotected().memory.unprotected == frozenset({2})
-    state = JOINED
+    state = WATCHFUL
     for later_s in (0, 10, 20):
         state = claiming(later_s, later_s - 1, state).state
     assert state.memory.unprotected == frozenset()
@@ -316,7 +320,7 @@ def test_a_vm_without_a_lease_is_believed_to_run_until_its_host_is_dead() -> Non
 
 
 def test_a_host_that_lags_behind_its_vms_end_does_not_block_when_it_dies_afterwards() -> None:
-    state = JOINED
+    state = WATCHFUL
     for later_s in (0, 10, 20):
         state = claiming(later_s, later_s - 1, state).state
     for later_s in (30, 40, 50, 60, 70, 80):
@@ -384,6 +388,23 @@ def test_a_claim_outlives_its_hosts_knowledge_of_the_vm() -> None:
         decided = watch(later_s, state, slot(vm_word="unknown", changed_ago_s=-later_s))
         assert decided.verdict.place is Place.UNCLEAR
         state = decided.state
+
+
+def test_a_host_that_is_seen_for_the_first_time_may_have_come_back_just_now() -> None:
+    """The simulator had two VMs: the only witness was switched on when it was over."""
+    state = JOINED
+    for later_s in range(0, 139, 10):
+        decided = watch(later_s, state, OLD_CLAIM)
+        assert decided.command is None
+        state = decided.state
+    assert isinstance(watch(141, state, OLD_CLAIM).command, StartVm)
+
+
+def test_a_lease_that_it_owns_after_that_is_one_of_its_new_life() -> None:
+    state = watch(0, JOINED, OLD_CLAIM).state
+    assert 2 in [host_id for host_id, _, _ in state.memory.rises]
+    state = watch(10, state, OLD_CLAIM, vm_leases=owned_by(2)).state
+    assert 2 not in [host_id for host_id, _, _ in state.memory.rises]
 
 
 def test_the_sanlock_of_a_host_that_never_had_the_vm_may_come_back() -> None:
