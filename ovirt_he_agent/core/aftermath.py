@@ -301,7 +301,9 @@ def _of_stop(s: Scene, state: State, changes: dict[str, Any]) -> None:
                 changes["stop"] = None
             return
         case StopCause.SICK | StopCause.START_TOO_LONG:
-            is_over = is_up and s.engine.good_twice
+            # VDSM may say for ever that the guest shuts down, although it did not hear
+            unheard = stop.told_at is not None and s.now - stop.told_at >= ASKED_MS and not stop.kills
+            is_over = (is_up or unheard) and s.engine.good_twice
         case StopCause.NETWORK_LOST:
             is_over = is_up and changes.get("network_lost_since", state.network_lost_since) is None
         case StopCause.TWIN:
