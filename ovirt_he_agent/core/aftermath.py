@@ -25,6 +25,8 @@ ADMIN_PAUSE_MS = 12_000
 HOST_SHUTDOWN_PAUSE_MS = 120_000
 ASKED_MS = 150_000
 """What an operator asked for and what has not happened by then is theirs to repeat."""
+UNHEARD_MS = 300_000
+"""A guest that was asked to shut down so long ago, and whose engine is good, has not heard it."""
 COOLDOWN_FAILURES = 3
 COOLDOWN_MS = 600_000
 """From the last failed start; upstream's hosts keep to as long (ENGINE_RETRY_EXPIRATION_SECS)."""
@@ -302,7 +304,7 @@ def _of_stop(s: Scene, state: State, changes: dict[str, Any]) -> None:
             return
         case StopCause.SICK | StopCause.START_TOO_LONG:
             # VDSM may say for ever that the guest shuts down, although it did not hear
-            unheard = stop.told_at is not None and s.now - stop.told_at >= ASKED_MS and not stop.kills
+            unheard = stop.told_at is not None and s.now - stop.told_at >= UNHEARD_MS and not stop.kills
             is_over = (is_up or unheard) and s.engine.good_twice
         case StopCause.NETWORK_LOST:
             is_over = is_up and changes.get("network_lost_since", state.network_lost_since) is None
