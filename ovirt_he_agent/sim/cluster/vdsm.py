@@ -318,10 +318,10 @@ class SimVdsm:
 
     async def create_vm(self, vm_id: str, domain_xml: str) -> VmReport:
         self._world.checks.leaves(self._host)
+        self._world.checks.start_given(self._host)
         await self._call()
         self._host.crash_point("before-create")
         self._host.say("calls VM.create")
-        self._world.checks.start_given(self._host)
         volume_id, _, lease = domain_xml.partition(" ")
         report = self.create(volume_id=volume_id, with_lease=lease == "lease", by="ours")
         self._host.crash_point("after-create")
@@ -330,10 +330,10 @@ class SimVdsm:
 
     async def destroy_vm(self, vm_id: str) -> None:
         self._world.checks.leaves(self._host)
+        self._world.checks.destroy_given(self._host)
         await self._call()
         self._host.crash_point("before-destroy")
         self._host.say("calls VM.destroy")
-        self._world.checks.destroy_given(self._host)
         try:
             self.destroy()
         except NoVm:
@@ -343,10 +343,10 @@ class SimVdsm:
 
     async def shutdown_vm(self, vm_id: str, *, delay_s: int, message: str) -> None:
         self._world.checks.leaves(self._host)
+        self._world.checks.shutdown_given(self._host)
         await self._call()
         self._host.crash_point("before-shutdown")
         self._host.say("calls VM.shutdown")
-        self._world.checks.shutdown_given(self._host)
         self.shutdown(delay_s)
         self._host.crash_point("after-shutdown")
         self._maybe_lose()
