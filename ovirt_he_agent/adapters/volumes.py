@@ -176,13 +176,17 @@ class Whiteboard:
         """Write the 4096 bytes of slot 0; any host may, and the last one wins. Raises as ``write_slot``."""
         await self._write(path, 0, block)
 
-    async def rewrite_slot(self, path: Path, host_id: int) -> None:
+    async def rewrite_slot(self, path: Path, host_id: int, last: bytes | None) -> None:
         """Write what stands in the slot of ``host_id`` once more: whether the volume takes it.
 
-        Who may, and what it raises: as ``write_slot``, and ``VolumeUnreadable``.
+        Is that damaged or gone, the block that was written ``last`` takes its place. Who may, and what it
+        raises: as ``write_slot``, and ``VolumeUnreadable``.
         """
         blocks = await self._blocks(self._worker_of(path), path, [host_id])
-        await self.write_slot(path, host_id, blocks.get(host_id, bytes(SLOT_BYTES)))
+        stands = blocks.get(host_id, bytes(SLOT_BYTES))
+        if last is not None and not isinstance(self._decode(host_id, stands), whiteboard.HostSlot):
+            stands = last
+        await self.write_slot(path, host_id, stands)
 
     async def _write(self, path: Path, number: int, block: bytes) -> None:
         if len(block) != SLOT_BYTES:

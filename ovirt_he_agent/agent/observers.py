@@ -199,8 +199,13 @@ class Observers:
 
     async def reread_vm_evidence(self) -> None:
         """Read what VDSM says of the VM and its leases now; raises what the VDSM adapter raises."""
-        await self._watched.poll()
-        await self._watched.read_owners()
+        # both at once: with a slow VDSM the first answer would be too old when the second one comes
+        answers = await asyncio.gather(
+            self._watched.poll(), self._watched.read_owners(), return_exceptions=True
+        )
+        for answer in answers:
+            if answer is not None:
+                raise answer
 
     async def reread_hosts(self) -> None:
         """Read the lockspaces' hosts now; raises what the adapter raises."""

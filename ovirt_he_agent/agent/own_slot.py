@@ -60,6 +60,7 @@ class OwnSlot:
         self._wall_text = wall_text
         self._published: Published | None = None
         self._last_timestamp_s: int | None = None
+        self._last_block: bytes | None = None
         self.definition_at: model.MonotonicMs | None = None
         """When the VM's definition was last read well."""
 
@@ -84,7 +85,7 @@ class OwnSlot:
         published = self._published
         if published is None:
             # cut off because writing failed: the only way to know that it works again is to write
-            await self._whiteboard.rewrite_slot(path, board.host_id)
+            await self._whiteboard.rewrite_slot(path, board.host_id, self._last_block)
             board.own_slot = Evidence(last_s, board.clock())
             return
         now = board.clock()
@@ -93,7 +94,8 @@ class OwnSlot:
         try:
             await self._whiteboard.write_slot(path, board.host_id, block)
         finally:
-            self._last_timestamp_s = timestamp_s  # of a write that failed nobody knows what was written
+            # of a write that failed nobody knows what was written
+            self._last_timestamp_s, self._last_block = timestamp_s, block
         board.own_slot = Evidence(timestamp_s, board.clock())
 
     async def _last_of_an_earlier_daemon(self, path: Path) -> int:

@@ -85,8 +85,8 @@ class Whiteboard(Protocol):
         """When it raises ``Stuck`` or ``Retryable``, the block may have been written or may be yet."""
         ...
 
-    async def rewrite_slot(self, path: Path, host_id: int) -> None:
-        """The bytes that stand there, as they are; raises as ``write_slot``."""
+    async def rewrite_slot(self, path: Path, host_id: int, last: bytes | None) -> None:
+        """The bytes that stand there, or the ``last`` ones if those are damaged; raises as ``write_slot``."""
         ...
 
     async def write_global(self, path: Path, block: bytes) -> None:

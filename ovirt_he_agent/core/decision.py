@@ -361,8 +361,8 @@ def _wake_at(s: Scene) -> MonotonicMs | None:
             times.append(again_at)
         if not state.was_good:
             times.append(state.here_since + sickness.start_limit_ms(s))
-        if state.network_lost_since is not None:
-            times.append(state.network_lost_since + s.rules.network_lost_ms)
+        if (move_at := sickness.network_move_at(s)) is not None:
+            times.append(move_at)
     else:
         times.append(admission.pause_until(s))
         times.append(admission.settled_at(s))

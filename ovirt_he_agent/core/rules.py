@@ -256,10 +256,10 @@ def _sick_stop(s: Scene) -> Stop:
 
 def _network_is_lost_here(s: Scene) -> bool:
     """this host has lost the network, another one sees it, and nobody sees the engine"""
-    since = s.state.network_lost_since
-    if s.verdict.place is not Place.HERE or since is None or _hands_off(s):
+    move_at = sickness.network_move_at(s)
+    if s.verdict.place is not Place.HERE or move_at is None or _hands_off(s):
         return False
-    if not s.rules.move_when_network_lost or s.now - since < s.rules.network_lost_ms:
+    if not s.rules.move_when_network_lost or s.now < move_at:
         return False
     rivals = s.field.rivals
     gap = rivals[0].score - s.able_while_running.points if rivals else 0

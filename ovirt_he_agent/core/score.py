@@ -125,11 +125,12 @@ def _of_load(load: float, weights: Weights) -> int:
         weights.cpu_load_penalty_max,
         weights.cpu_load_score_penalty,
     )
+    if most <= 0:
+        return 0
     if low == high:
-        points = 0 if load < low else most
-    else:
-        points = min(most, int((load - low) / (high - low) * most))
-    return max(0, points)
+        return 0 if load < low else most
+    share = (load - low) / (high - low) * most
+    return int(max(0.0, min(most, share)))  # the share is infinite where the range is next to nothing
 
 
 def _load_reason(load: float | None, weights: Weights) -> str:

@@ -15,6 +15,8 @@ from ovirt_he_agent.core.scene import Scene
 
 CONFIRMED_MS = 15_000
 """Not good for so long is sick."""
+CAME_WITHOUT_NETWORK_MS = 600_000
+"""A VM that was started on a host without network stays so long at least: no other host had taken it."""
 SEEN_MS = 30_000
 """What another host saw of the page excuses for so long."""
 
@@ -125,3 +127,14 @@ def start_limit_ms(s: Scene) -> int:
     report = s.view.report if s.view is not None else None
     signs = report is not None and (report.guest_agent_alive is True or report.guest_active is True)
     return 3 * limit if signs else limit
+
+
+def network_move_at(s: Scene) -> model.MonotonicMs | None:
+    """When a network that stays lost is a reason to stop the VM here; None: it is not lost."""
+    since = s.state.network_lost_since
+    if since is None:
+        return None
+    came_later = s.state.here_since > since
+    return model.MonotonicMs(
+        s.state.here_since + CAME_WITHOUT_NETWORK_MS if came_later else since + s.rules.network_lost_ms
+    )

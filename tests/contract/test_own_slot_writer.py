@@ -164,3 +164,16 @@ async def test_after_a_failure_it_is_tried_with_what_stands_there(daemon: Daemon
     assert daemon.board.own_slot.problem is None
     assert daemon.board.own_slot.at == clock.now
     assert await daemon.says(replace(SAYS, state="EngineDown")) == 1030
+
+
+async def test_after_a_failure_a_damaged_slot_is_mended(daemon: Daemon) -> None:
+    """A write that failed may have left half a slot."""
+    await daemon.says(SAYS)
+    before = daemon.volume.read_bytes()
+    with daemon.volume.open("r+b") as f:
+        f.seek(HOST * whiteboard.SLOT_BYTES)
+        f.write(b"\xffgarbage")
+    daemon.board.own_slot = daemon.board.own_slot.failed("Input/output error")
+    daemon.own_slot.say(None)
+    await daemon.write()
+    assert daemon.volume.read_bytes() == before

@@ -103,6 +103,11 @@ def test_equal_limits_of_the_load_make_it_all_or_nothing() -> None:
     assert (of(weights, cpu_load=0.499).points, of(weights, cpu_load=0.5).points) == (3400, 2400)
 
 
+def test_limits_of_the_load_next_to_each_other_are_as_equal_ones() -> None:
+    weights = replace(WEIGHTS, cpu_load_penalty_min=0.0, cpu_load_penalty_max=1.1125369292536007e-308)
+    assert (of(weights, cpu_load=0.0).points, of(weights, cpu_load=1.0).points) == (3400, 2400)
+
+
 def test_an_unknown_load_is_named_where_even_none_costs() -> None:
     weights = replace(WEIGHTS, cpu_load_penalty_min=0.0, cpu_load_penalty_max=0.0)
     (penalty,) = of(weights, cpu_load=None).penalties

@@ -250,15 +250,15 @@ def _page(s: Scene) -> str:
 
 
 def _network(s: Scene) -> str:
-    since = s.state.network_lost_since
-    if since is None:
+    since, move_at = s.state.network_lost_since, sickness.network_move_at(s)
+    if since is None or move_at is None:
         share = "unknown" if s.network is None else f"{s.network:.0%}"
         return f"network {share}"
     rivals = s.field.rivals
     gap = f"{rivals[0].score - s.able_while_running.points}" if rivals else "no rival"
     moves = "" if s.rules.move_when_network_lost else "; switched off"
     return (
-        f"network lost for {span(s.now - since)}, limit {span(s.rules.network_lost_ms)}; "
+        f"network lost for {span(s.now - since)}, limit {span(move_at - since)}; "
         f"best rival's lead: {gap}, needed {rules.SCORE_GAP}; {_witness(s)}{moves}"
     )
 

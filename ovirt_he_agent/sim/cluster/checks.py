@@ -63,6 +63,10 @@ class _OfHost:
     decision: Decision | None = None
     command: Decision | None = None
     timestamp: int | None = None
+    held: bool = False
+    """Its host id lease, when it asked for the last write."""
+    last: tuple[object, bytes] | None = None
+    """The agent that wrote its slot last, and what."""
     boot: int = 0
     written_ms: int = 0
     gone_ms: int | None = None
@@ -378,6 +382,18 @@ class Checks:
 
     # slots
 
+    def slot_write_asked(self, writer: int) -> None:
+        """A host of ours asks for a write. What hangs then and is done later is done under that lease:
+        nobody else gets the host id within the time that the write is waited for."""
+        host = self.world.hosts[writer]
+        killed_ms = host.sanlock_killed_ms
+        # a daemon that was killed still protects its host id, and nobody can see it die at once
+        known_held = (
+            killed_ms is not None and self.world.loop.now_ms() - killed_ms <= snapshot.OWN_LEASE_LIMIT_MS
+        )
+        held = host.sanlock.membership("hosted-engine", host.host_id) is model.Membership.HELD
+        self._of(host).held = held or known_held
+
     def slot_written(self, writer: int | None, number: int, block: bytes) -> None:
         now = self.world.loop.now_ms()
         if number == 0:
@@ -396,19 +412,18 @@ class Checks:
             return
         if number != host.host_id:
             self.broken("S7", host, f"writes slot {number}")
-        killed_ms = host.sanlock_killed_ms
-        # a daemon that was killed still protects its host id, and nobody can see it die at once
-        known_held = killed_ms is not None and now - killed_ms <= snapshot.OWN_LEASE_LIMIT_MS
-        held = host.sanlock.membership("hosted-engine", host.host_id) is model.Membership.HELD
-        if not held and not known_held:
+        if not self._of(host).held:
             self.broken("S7", host, "writes its slot without its host id lease")
         self._slot_of_ours(host, block, now)
 
     def _slot_of_ours(self, host: "SimHost", block: bytes, now: int) -> None:
         known = self._of(host)
-        if self.world.storage.before == block:
-            return  # what stood there is written once more, to see whether writing works
         slot = self.world.storage.decode(host.host_id, block)
+        readable = isinstance(slot, whiteboard.HostSlot)
+        last, known.last = known.last, (host.agent, block)
+        is_news = last is not None and last[0] is host.agent and not readable  # it has better than garbage
+        if last == known.last or (block == self.world.storage.before and not is_news):
+            return  # its last block, or what stood there, is written once more, to see whether writing works
         self._read_by_upstream(host, block)
         if not block.isascii() or len(block) != whiteboard.SLOT_BYTES:
             self.broken("S8", host, "its slot is not 4096 bytes of ASCII")

@@ -62,7 +62,8 @@ class Patrol:
             return
         phase = decided.phase
         bound_s = 2 * self._world.io_timeout_s + 15
-        back_s = host.vdsm.back_ms / 1000  # it may have been away between two looks
+        # either may have been away between two looks
+        back_s = max(host.vdsm.back_ms, host.way.healed_ms) / 1000
         well_for_s = now_s - max(back_s, self._well_s.get(host.number, now_s))
         if phase in (Phase.CUT, Phase.BLIND, Phase.INIT) and well_for_s > bound_s:
             checks.broken("L3", host, f"all is well for {well_for_s:.0f} s, and it is {phase.value}")
