@@ -207,6 +207,10 @@ class Observers:
             if answer is not None:
                 raise answer
 
+    async def reread_vm(self) -> None:
+        """Read what VDSM says of the VM now; raises what the VDSM adapter raises."""
+        await self._watched.poll()
+
     async def reread_hosts(self) -> None:
         """Read the lockspaces' hosts now; raises what the adapter raises."""
         await self._read_hosts()

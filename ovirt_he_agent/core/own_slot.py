@@ -91,7 +91,7 @@ def tokens(slot: OwnSlot, extra: Sequence[str]) -> str:
 
 def human(slot: OwnSlot) -> str:
     """The lines for people, at most 3584 characters of them: upstream's, then ours."""
-    text = "".join(f"{line}\n" for line in _lines(slot))
+    text = "".join([f"{line}\n" for line in _lines(slot)])
     return text if len(text) <= HUMAN_BYTES else text[: text.rindex("\n", 0, HUMAN_BYTES) + 1]
 
 
@@ -160,7 +160,7 @@ def _lines(slot: OwnSlot) -> Iterator[str]:
 
 
 def _number(value: int) -> str:
-    return str(int(max(-_LARGEST, min(value, _LARGEST))))
+    return str(int(value if -_LARGEST <= value <= _LARGEST else max(-_LARGEST, min(value, _LARGEST))))
 
 
 def _flag(value: bool) -> str:
@@ -169,7 +169,7 @@ def _flag(value: bool) -> str:
 
 def _plain(text: str) -> str:
     """Printable ASCII on one line."""
-    return _NOT_PLAIN.sub("?", text)
+    return text if text.isascii() and text.isprintable() else _NOT_PLAIN.sub("?", text)
 
 
 def _word(text: str) -> str:

@@ -48,8 +48,8 @@ CHECKED: Mapping[str, str] = {
     "L4": "with each start of ours that fails: not more than 40 in an hour and host",
     "L5": "every 15 s: no maintenance is on for 12 s, and a host still says so",
     "L6": "as L1, in stories that damage slots, remove hosts and stop clocks",
-    "L7": "as all others, in stories with upstream's hosts; their waits are added to the time to come "
-    "to rest",
+    "L7": "as all others, in stories with upstream's hosts, whose waits are added to the time to come "
+    "to rest; meanwhile the VM is not started anew more than twice",
     "L8": "every 15 s: a slot of ours is older than 12 s although its host can write",
 }
 """What looks at each invariant of docs/decisions.md, and when."""

@@ -376,6 +376,16 @@ STORIES = {
         at 300 must start within 180 on 2
         until 490
     """,
+    "network-lost-before-the-start": """
+        hosts 2
+        off 2
+        at 20 definition none on 2
+        at 30 power 2 on
+        at 160 network 1 off
+        at 200 vm crash
+        at 215 must no stop 500
+        until 720
+    """,
     "network-lost-for-a-moment": """
         hosts 2
         at 300 network 1 off
@@ -485,7 +495,8 @@ STORIES = {
     # commands and requests
     "slow-vdsm": """
         hosts 1
-        at 300 vdsm 1 slow 3.7
+        at 300 vdsm 1 slow 0.7
+        at 300 storage 1 slow 0.7
         at 310 vm crash
         until 400
     """,

@@ -10,7 +10,7 @@ from ovirt_he_agent.sim.cluster.qemu import Guest
 
 ROOT = Path(__file__).parents[2]
 IDS = {*(f"S{n}" for n in range(1, 15)), *(f"L{n}" for n in range(1, 9))}
-SEEN_BY_OTHERS = {"S12", "L6", "L7"}
+SEEN_BY_OTHERS = {"S12", "L6"}
 """What breaks them breaks another one."""
 
 

@@ -109,7 +109,10 @@ class Checks:
         self.world.say(f"!! {violation}", host)
 
     def _of(self, host: "SimHost") -> _OfHost:
-        return self._hosts.setdefault(host.number, _OfHost())
+        known = self._hosts.get(host.number)
+        if known is None:
+            known = self._hosts[host.number] = _OfHost()
+        return known
 
     # commands
 
@@ -447,16 +450,16 @@ class Checks:
 
     def _read_by_upstream(self, host: "SimHost", block: bytes) -> None:
         """A neighbour's agent reads what was meant."""
-        parsed = upstream_slots.parse(host.host_id, block.decode("ascii", errors="replace"))
+        text = block[: whiteboard.TOKENS_BYTES].decode("ascii", errors="replace")  # it reads no more of it
+        parsed = upstream_slots.parse(host.host_id, text)
         record, known = parsed.record, self._of(host)
         if record is None or parsed.uncaught:
             self.broken("S8", host, f"upstream cannot read its slot: {parsed.uncaught or 'malformed'}")
         elif record.rank is None or record.status is None:
             self.broken("S8", host, f"upstream cannot rank its engine status {record.status}")
         else:
-            text = block[: whiteboard.TOKENS_BYTES].decode("ascii", errors="replace").rstrip("\0")
-            number, *flags = (text.split("|")[index] for index in (3, 7, 8))
-            found = (record.host_name, number, record.score, record.status["vm"], *flags)
+            tokens = text.rstrip("\0").split("|")
+            found = (record.host_name, tokens[3], record.score, record.status["vm"], tokens[7], tokens[8])
             leaving = host.agent is not None and host.agent.agent.board.leaving
             if known.meant and found not in known.meant and not leaving:  # last words are no tick's
                 self.broken("S8", host, f"upstream reads {found}, meant was {known.meant[-1]}")

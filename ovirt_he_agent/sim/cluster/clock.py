@@ -178,7 +178,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         handle = _Handle(callback, args, context if context is not None else copy_context())
-        return self._timer(self._now + delay, handle)
+        self._order += 1
+        heapq.heappush(self._timers, (self._now + delay, self._order, handle))
+        return handle
 
     def call_at(
         self,

@@ -285,8 +285,9 @@ class _Network:
 
     async def test(self) -> model.NetworkAnswers:
         up = self._host.world.gateway_seen(self._host)
-        await asyncio.sleep(2.0 if up else 27.0)
-        up = self._host.world.gateway_seen(self._host)
+        if not up:  # it waits for the answers
+            await asyncio.sleep(27.0)
+            up = self._host.world.gateway_seen(self._host)
         return model.NetworkAnswers(answered=5 if up else 0, asked=5, reason="" if up else "no answer")
 
 

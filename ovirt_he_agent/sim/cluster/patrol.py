@@ -53,7 +53,7 @@ class Patrol:
         self._one_runs(now_s)
 
     def _maintenance(self, host: "SimHost") -> bool:
-        return host.local_maintenance or self._world.storage.slots[0].rstrip(b"\0") not in OFF
+        return host.local_maintenance or self._world.storage.slots[0][:64].rstrip(b"\0") not in OFF
 
     def _is_back(self, host: "SimHost", now_s: float) -> None:
         checks = self._world.checks

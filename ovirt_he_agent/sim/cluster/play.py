@@ -25,6 +25,8 @@ MENDED_S = 90.0
 IN_FLIGHT_S = 20.0
 """The longest that a write of maintenance is under way, by upstream's broker."""
 STUCK_S = 600 + 150
+ROUNDS = 2
+"""So often, at most, the VM is stopped and started again while a cluster comes to rest (L7)."""
 REST_S = 120.0
 """Of quiet after the VM's engine is good, before the cluster has to be at rest."""
 
@@ -147,6 +149,7 @@ class Player:
         """Mend everything, and see whether the cluster becomes one that serves its engine."""
         world = self._world
         deeds.do(world, ["heal"])
+        began_ms = world.loop.now_ms()
         setup = self._story.setup
         dead_s = 8 * setup.io_timeout_s + setup.watchdog_s
         start_s: float = dead_s + 2 * setup.io_timeout_s + 120 + 12 * setup.hosts + 60
@@ -167,6 +170,9 @@ class Player:
                 continue
             if world.good_since_ms is not None and world.loop.now_ms() - world.good_since_ms > REST_S * 1000:
                 break
+        starts = sum(ms >= began_ms for ms, _ in world.starts)
+        if starts > 1 + ROUNDS:
+            world.checks.broken("L7", None, f"everything is mended, and the VM is started {starts} times")
         self._at_rest()
 
     def _is_under_way(self) -> bool:
