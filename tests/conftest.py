@@ -71,6 +71,7 @@ PARTS: dict[str, Callable[[], bool]] = {
 }
 _present: dict[str, bool] = {}
 _ran_on_real: set[str] = set()
+_told: dict[str, str] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -112,10 +113,31 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.fail(reason, pytrace=False)
             pytest.skip(reason)
     if needed:
-        _ran_on_real.add(item.nodeid)
+        item.user_properties.append((_REAL, True))
+
+
+_REAL = "real parts"
+_TOLD = "told"
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """What is printed at the end, for whoever reads the run."""
+    return lambda text: record_property(_TOLD, text)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """With several workers the tests run in those, and their reports are gathered here."""
+    for name, value in report.user_properties:
+        if name == _REAL:
+            _ran_on_real.add(report.nodeid)
+        elif name == _TOLD:
+            _told[report.nodeid] = str(value)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for text in _told.values():
+        terminalreporter.write_line(text)
     terminalreporter.write_line(f"tests that ran on real parts: {len(_ran_on_real)}")
 
 

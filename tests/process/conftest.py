@@ -56,8 +56,13 @@ def _first_told(agent: AgentProcess) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def contest_begins_first(request: pytest.FixtureRequest) -> None:
-    """sanlock takes minutes over it: let it, beside the other tests."""
-    if any(_is_contested(item) for item in request.session.items):
+    """sanlock takes minutes over it: let it, beside the other tests.
+
+    Not among several workers: each would begin one, and the others have work meanwhile.
+    """
+    if not hasattr(request.config, "workerinput") and any(
+        _is_contested(item) for item in request.session.items
+    ):
         request.getfixturevalue("contested_host")
 
 
