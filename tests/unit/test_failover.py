@@ -57,6 +57,6 @@ def test_a_killed_agent_writes_its_slot_within_five_seconds(phase_s: int) -> Non
         runner = world.hosts[world.running.number]
         deeds.do(world, ["agent", str(runner.number), "kill"])
         world.run(5)
-        assert world.checks.slot_age_s(runner) < 5
+        assert world.checks.slots.age_s(runner) < 5
     finally:
         world.close()

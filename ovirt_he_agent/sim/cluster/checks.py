@@ -1,22 +1,20 @@
-"""The invariants of safety, checked where they could break: at every command, slot, process and decision.
+"""The invariants of safety, checked where they could break: at every command, process and decision.
 
 S-numbers are those of docs/decisions.md. What a host of ours does is judged by the truth of the
 simulated world, which no host sees whole.
 """
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ovirt_he_agent.core import commands, decision, model, snapshot, whiteboard
+from ovirt_he_agent.core import commands, decision, model, snapshot
 from ovirt_he_agent.core.decision import Decision
 from ovirt_he_agent.core.model import VmStatus
-from ovirt_he_agent.core.publication import Published
 from ovirt_he_agent.core.state import Phase
 from ovirt_he_agent.core.whereabouts import Place
 from ovirt_he_agent.sim.cluster.qemu import Qemu
-from ovirt_he_agent.sim.cluster.upstream import slots as upstream_slots
+from ovirt_he_agent.sim.cluster.slot_checks import SlotChecks
 
 if TYPE_CHECKING:
     from ovirt_he_agent.sim.cluster.host import SimHost
@@ -36,13 +34,6 @@ AGES_MS = {
 }
 """A start rests on these, and they count for so long; said here once more, and not taken from the core."""
 OWNERS_AGE_MS = 15_000
-WRITTEN_MS = 12_000
-"""From a decision until what it says is on the whiteboard, or never is."""
-SAID_MS = 2_000
-"""From a new state until it is on the whiteboard."""
-SETTLED_S = 30.0
-"""A host's storage has worked for so long."""
-MEANT_KEPT = 8
 STARTS_AN_HOUR = 40
 HOUR_MS = 3_600_000
 
@@ -62,25 +53,8 @@ class Violation:
 class _OfHost:
     decision: Decision | None = None
     command: Decision | None = None
-    timestamp: int | None = None
-    held: bool = False
-    """Its host id lease, when it asked for the last write."""
-    last: tuple[object, bytes] | None = None
-    """The agent that wrote its slot last, and what."""
-    boot: int = 0
-    written_ms: int = 0
-    gone_ms: int | None = None
-    """Since when its decisions have known that the VM is not there."""
-    meant: deque[tuple[object, ...]] = field(default_factory=lambda: deque(maxlen=MEANT_KEPT))
-    """What its last decisions wanted to be read in its slot."""
-    said: Published | None = None
-    """What the last of them was made of."""
-    global_asked: bool = False
-    """An operator has asked for a change of global maintenance here."""
     started_ms: list[int] = field(default_factory=list)
     """Its starts of the last hour that have not brought a VM."""
-    state: str = ""
-    """What it publishes."""
     last_start_ms: int | None = None
     shutdown: tuple[object, ...] = ()
     """The life of the agent that asked a guest to shut down, and that guest."""
@@ -92,13 +66,12 @@ class Checks:
     violations: list[Violation] = field(default_factory=list)
     at_first: dict[int, Decision] = field(default_factory=dict)
     """The hosts' last decisions when the first invariant broke."""
-    global_on_ms: int | None = None
-    """Since when slot 0 says on; None: it says off."""
-    global_changed_ms: int = 0
-    """When slot 0 was written last."""
     _hosts: dict[int, _OfHost] = field(default_factory=dict)
     locked_out: dict[int, int] = field(default_factory=dict)
     """By host: starts of ours that failed on the lease."""
+
+    def __post_init__(self) -> None:
+        self.slots = SlotChecks(self.world, self.broken)
 
     def broken(self, invariant: str, host: "SimHost | None", text: str) -> None:
         who = host.name if host is not None else "-"
@@ -123,7 +96,7 @@ class Checks:
         if before is None or before.phase is not decided.phase:
             self.world.timeline.note(self.world.loop.now_ms(), host.number, decided.phase.value)
             host.say(f"{decided.phase.value}: {decided.reason}")
-        self._note_words(host, known, decided)
+        self.slots.decided(host, decided)
         command = decided.command
         if command is None:
             return
@@ -138,40 +111,6 @@ class Checks:
                 self._stop_decided(host, decided)
             case commands.CleanVdsmEntry():
                 pass
-
-    def _note_words(self, host: "SimHost", known: _OfHost, decided: Decision) -> None:
-        view = decided.scene.view
-        if view is None or (view.report is not None and view.report.status is not VmStatus.DOWN):
-            known.gone_ms = None
-        elif known.gone_ms is None:
-            known.gone_ms = self.world.loop.now_ms()
-        said = decided.published
-        if said is not None and said is not known.said and said != known.said:
-            known.said = said
-            flags = (str(int(said.local_maintenance)), str(int(said.stopped)))
-            meant = (host.name, str(host.host_id), said.score, said.engine.vm.value, *flags)
-            if not known.meant or known.meant[-1] != meant:
-                known.meant.append(meant)
-            if known.state != said.state:
-                known.state = said.state
-                ms = self.world.loop.now_ms() + SAID_MS
-                self.world.loop.at(ms, lambda: self._must_have_said(host, said.state))
-
-    def _must_have_said(self, host: "SimHost", state: str) -> None:
-        """A new state is on the whiteboard at once."""
-        decided, agent = self._of(host).decision, host.agent
-        published = decided.published if decided is not None else None
-        if agent is None or not agent.alive or agent.owner.frozen or published is None:
-            return
-        if (
-            published.state != state
-            or not host.writes_well_for_s(SETTLED_S)
-            or host.running_for_s() < SETTLED_S
-        ):
-            return
-        slot = self.world.storage.decode(host.host_id, self.world.storage.slots.get(host.host_id, b""))
-        if isinstance(slot, whiteboard.HostSlot) and slot.state != state:
-            self.broken("L8", host, f"is {state} for {SAID_MS / 1000:g} s, and its slot says {slot.state}")
 
     def _decided_again(self, host: "SimHost", decided: Decision, command: commands.VmCommand) -> None:
         """The same inputs give the same decision, and the command in flight gives no other one."""
@@ -259,7 +198,7 @@ class Checks:
         return given is not None and given.heard is not None and request is not None and request.force
 
     def _global_maintenance(self, host: "SimHost", what: str) -> None:
-        since = self.global_on_ms
+        since = self.slots.global_on_ms
         if since is not None and self.world.loop.now_ms() - since > READ_MS and not self._forced(host):
             self.broken("S2", host, f"{what} in global maintenance, which is on for longer than a second")
 
@@ -383,91 +322,6 @@ class Checks:
         else:
             self.world.say(f"{text} (started by {qemu.started_by})", host)
 
-    # slots
-
-    def slot_write_asked(self, writer: int) -> None:
-        """A host of ours asks for a write. What hangs then and is done later is done under that lease:
-        nobody else gets the host id within the time that the write is waited for."""
-        host = self.world.hosts[writer]
-        killed_ms = host.sanlock_killed_ms
-        # a daemon that was killed still protects its host id, and nobody can see it die at once
-        known_held = (
-            killed_ms is not None and self.world.loop.now_ms() - killed_ms <= snapshot.OWN_LEASE_LIMIT_MS
-        )
-        held = host.sanlock.membership("hosted-engine", host.host_id) is model.Membership.HELD
-        self._of(host).held = held or known_held
-
-    def slot_written(self, writer: int | None, number: int, block: bytes) -> None:
-        now = self.world.loop.now_ms()
-        if number == 0:
-            self.global_changed_ms = now
-            on = block.rstrip(b"\0") in (b"maintenance=1", b"maintenance=True")
-            if on and self.global_on_ms is None:
-                self.global_on_ms = now
-            elif not on:
-                self.global_on_ms = None
-            writing = self.world.hosts.get(writer) if writer is not None else None
-            if writing is not None and not writing.upstream and not self._of(writing).global_asked:
-                self.broken("S7", writing, "writes slot 0, and nobody has asked it to")
-            return
-        host = self.world.hosts.get(writer) if writer is not None else None
-        if host is None or host.upstream:
-            return
-        if number != host.host_id:
-            self.broken("S7", host, f"writes slot {number}")
-        if not self._of(host).held:
-            self.broken("S7", host, "writes its slot without its host id lease")
-        self._slot_of_ours(host, block, now)
-
-    def _slot_of_ours(self, host: "SimHost", block: bytes, now: int) -> None:
-        known = self._of(host)
-        slot = self.world.storage.decode(host.host_id, block)
-        readable = isinstance(slot, whiteboard.HostSlot)
-        last, known.last = known.last, (host.agent, block)
-        is_news = last is not None and last[0] is host.agent and not readable  # it has better than garbage
-        if last == known.last or (block == self.world.storage.before and not is_news):
-            return  # its last block, or what stood there, is written once more, to see whether writing works
-        self._read_by_upstream(host, block)
-        if not block.isascii() or len(block) != whiteboard.SLOT_BYTES:
-            self.broken("S8", host, "its slot is not 4096 bytes of ASCII")
-        if not isinstance(slot, whiteboard.HostSlot):
-            self.broken("S8", host, f"its slot does not parse: {slot}")
-            return
-        if known.boot != host.boots:
-            known.timestamp, known.boot = None, host.boots
-        if known.timestamp is not None and slot.timestamp <= known.timestamp:
-            self.broken("S8", host, f"token 2 goes from {known.timestamp} to {slot.timestamp}")
-        known.timestamp, known.written_ms = slot.timestamp, now
-        if slot.claims_vm:
-            record, decided = host.vdsm.record, known.decision
-            here = record is not None and record.status is not VmStatus.DOWN
-            at = decided.scene.snap.vm.at if decided is not None else None
-            seen_ms = host.clock() - at if at is not None else None
-            if not here and (seen_ms is None or seen_ms > 30_000):
-                self.broken("S9", host, "says up although VDSM has not said so for 30 s")
-            if known.gone_ms is not None and now - known.gone_ms > WRITTEN_MS:
-                self.broken("S9", host, "says up although VDSM says that the VM is not here")
-
-    def _read_by_upstream(self, host: "SimHost", block: bytes) -> None:
-        """A neighbour's agent reads what was meant."""
-        text = block[: whiteboard.TOKENS_BYTES].decode("ascii", errors="replace")  # it reads no more of it
-        parsed = upstream_slots.parse(host.host_id, text)
-        record, known = parsed.record, self._of(host)
-        if record is None or parsed.uncaught:
-            self.broken("S8", host, f"upstream cannot read its slot: {parsed.uncaught or 'malformed'}")
-        elif record.rank is None or record.status is None:
-            self.broken("S8", host, f"upstream cannot rank its engine status {record.status}")
-        else:
-            tokens = text.rstrip("\0").split("|")
-            found = (record.host_name, tokens[3], record.score, record.status["vm"], tokens[7], tokens[8])
-            leaving = host.agent is not None and host.agent.agent.board.leaving
-            if known.meant and found not in known.meant and not leaving:  # last words are no tick's
-                self.broken("S8", host, f"upstream reads {found}, meant was {known.meant[-1]}")
-
-    def global_asked(self, host: "SimHost") -> None:
-        """An operator changes global maintenance on ``host``."""
-        self._of(host).global_asked = True
-
     # after every step
 
     def twice_running(self) -> None:
@@ -485,6 +339,3 @@ class Checks:
             for number, known in self._hosts.items()
             if known.decision is not None and (agent := agents.get(number)) is not None and agent.alive
         }
-
-    def slot_age_s(self, host: "SimHost") -> float:
-        return (self.world.loop.now_ms() - self._of(host).written_ms) / 1000

@@ -416,7 +416,7 @@ class SimHost:
 
     def set_global(self, on: bool) -> None:
         """As an operator does on this host."""
-        self.world.checks.global_asked(self)
+        self.world.checks.slots.global_asked(self)
         if self.neighbour is not None:
             self.neighbour.set_global(on)
         elif self.agent is not None:

@@ -110,7 +110,7 @@ def _phase(world: World, args: Sequence[str], told: Told) -> None:
 
 
 def _global(world: World, args: Sequence[str], told: Told) -> None:
-    told((world.checks.global_on_ms is not None) is {"on": True, "off": False}[args[0]])
+    told((world.checks.slots.global_on_ms is not None) is {"on": True, "off": False}[args[0]])
 
 
 def _slot(world: World, args: Sequence[str], told: Told) -> None:

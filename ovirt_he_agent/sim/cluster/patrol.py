@@ -68,7 +68,7 @@ class Patrol:
         if phase in (Phase.CUT, Phase.BLIND, Phase.INIT) and well_for_s > bound_s:
             checks.broken("L3", host, f"all is well for {well_for_s:.0f} s, and it is {phase.value}")
             del self._well_s[host.number]
-        changed_s = max(checks.global_changed_ms, host.local_changed_ms) / 1000
+        changed_s = max(checks.slots.global_changed_ms, host.local_changed_ms) / 1000
         calm_for_s = now_s - max(changed_s, self._calm_s.get(host.number, now_s))
         if phase in (Phase.FROZEN, Phase.LOCAL) and calm_for_s > NORMAL_S:
             checks.broken("L5", host, f"maintenance is off for {calm_for_s:.0f} s, and it is {phase.value}")

@@ -137,7 +137,7 @@ class Player:
                 continue
             if host.running_for_s() < 60 or not host.writes_well_for_s(PATROL_S + SLOT_AGE_S):
                 continue
-            if (age_s := world.checks.slot_age_s(host)) <= SLOT_AGE_S:
+            if (age_s := world.checks.slots.age_s(host)) <= SLOT_AGE_S:
                 continue
             decision = world.checks.decisions().get(host.number)
             if decision is None or decision.phase is Phase.LOCAL:
@@ -161,7 +161,7 @@ class Player:
         start_s += STUCK_S
         deadline_s = world.now_s() + start_s + setup.boot_s + REST_S
         world.run(IN_FLIGHT_S)
-        if world.checks.global_on_ms is not None:  # whoever asked for it was not done yet
+        if world.checks.slots.global_on_ms is not None:  # whoever asked for it was not done yet
             world.write_global(False)
         world.run(MENDED_S + 2 * setup.io_timeout_s - IN_FLIGHT_S)
         while world.now_s() < deadline_s:

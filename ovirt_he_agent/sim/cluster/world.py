@@ -95,8 +95,8 @@ class World:
         """Called whenever the engine becomes good."""
         self.timeline = timeline.Timeline()
         self.checks = Checks(self)
-        self.storage.written = self.checks.slot_written
-        self.storage.asked = self.checks.slot_write_asked
+        self.storage.written = self.checks.slots.written
+        self.storage.asked = self.checks.slots.asked
         first_upstream = setup.hosts - setup.upstream + 1
         self.hosts = {
             number: SimHost(self, number, setup.ids.get(number, number), upstream=number >= first_upstream)
