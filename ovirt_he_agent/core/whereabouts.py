@@ -110,6 +110,11 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
             # who cannot tell, or is damaged, keeps its last claim; an emptied one has none
             if (slot.claims_vm if slot.tells_of_vm else slot.host_id in memory.claimed)
         }
+        # safety: of a VM without a lease nothing but the claim tells, and its agent may live on without a
+        # voice: who cleans such a slot does not end the VM
+        found |= {
+            host_id for host_id in unprotected if host_id not in slots and _may_live(host_id, snap, now)
+        }
         found.discard(snap.host_id)
         claimed = frozenset(found)
         # a claim that ends and comes again begins anew, and a VM that was seen to own a lease is protected
@@ -117,14 +122,14 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         if since is not None:
             lasting.update(
                 host_id
-                for host_id in found
+                for host_id in found & slots.keys()
                 if (changed := slots[host_id].changed_at) is not None
                 and slots[host_id].claims_vm
                 and not slots[host_id].stopped
                 and changed - since >= REAFFIRMED_MS
             )
         unprotected = frozenset(lasting)
-        for host_id in found:
+        for host_id in found & slots.keys():
             slot, changed = slots[host_id], slots[host_id].changed_at
             if slot.engine_detail in _MIGRATING and changed is not None and changed > (migrated_at or 0):
                 migrated_at = changed
@@ -152,6 +157,14 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         migrated_at=migrated_at,
     )
     return memory if new == memory else new
+
+
+def _may_live(host_id: int, snap: snapshot.Snapshot, now: model.MonotonicMs) -> bool:
+    """Nothing says that it is dead, or that it left the storage domain in order."""
+    hosts = snap.sd_hosts.known(now, snapshot.HOSTS_LIMIT_MS)
+    if hosts is None:
+        return True
+    return host_id in hosts and hosts[host_id].flag not in (model.HostFlag.DEAD, model.HostFlag.FREE)
 
 
 def _rises(

@@ -140,8 +140,8 @@ class Player:
             if (age_s := world.checks.slots.age_s(host)) <= SLOT_AGE_S:
                 continue
             decision = world.checks.decisions().get(host.number)
-            if decision is None or decision.phase is Phase.LOCAL:
-                continue  # in local maintenance the storage need not be there
+            if decision is None or host.local_maintenance:
+                continue  # the storage need not be there, and one that was restarted leaves it alone
             if decision.published is not None:
                 world.checks.broken("L8", host, f"its slot is {age_s:.0f} s old although the storage works")
 

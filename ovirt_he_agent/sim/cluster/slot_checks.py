@@ -46,7 +46,9 @@ class _OfSlot:
     held: bool = False
     """Its host id lease, when it asked for the last write."""
     last: tuple[object, bytes] | None = None
-    """The agent that wrote its slot last, and what."""
+    """The agent that asked for the last write of its slot, and what it was to say."""
+    before: tuple[object, bytes] | None = None
+    """The one before; either may have failed."""
     timestamp: int | None = None
     """Of the last write, in boot ``boot`` of the host."""
     boot: int = 0
@@ -103,6 +105,8 @@ class SlotChecks:
         published = decided.published if decided is not None else None
         if agent is None or not agent.alive or agent.owner.frozen or published is None:
             return
+        if host.local_maintenance:
+            return  # the storage need not be there, and one that was restarted leaves it alone
         if (
             published.state != state
             or not host.writes_well_for_s(SETTLED_S)
@@ -120,7 +124,7 @@ class SlotChecks:
 
     # what is written
 
-    def asked(self, writer: int) -> None:
+    def asked(self, writer: int, number: int, block: bytes) -> None:
         """A host of ours asks for a write. What hangs then and is done later is done under that lease:
         nobody else gets the host id within the time that the write is waited for."""
         host = self._world.hosts[writer]
@@ -130,7 +134,10 @@ class SlotChecks:
             killed_ms is not None and self._world.loop.now_ms() - killed_ms <= snapshot.OWN_LEASE_LIMIT_MS
         )
         held = host.sanlock.membership("hosted-engine", host.host_id) is model.Membership.HELD
-        self._of(host).held = held or known_held
+        known = self._of(host)
+        known.held = held or known_held
+        if number != 0:
+            known.before, known.last = known.last, (host.agent, block)
 
     def written(self, writer: int | None, number: int, block: bytes) -> None:
         host = self._world.hosts.get(writer) if writer is not None else None
@@ -158,7 +165,7 @@ class SlotChecks:
     def _slot_of_ours(self, host: "SimHost", block: bytes) -> None:
         known, storage = self._of(host), self._world.storage
         slot = storage.decode(host.host_id, block)
-        last, known.last = known.last, (host.agent, block)
+        last = known.before
         has_better = last is not None and last[0] is host.agent and not isinstance(slot, whiteboard.HostSlot)
         if last == known.last or (block == storage.before and not has_better):
             return  # its last block, or what stood there, is written once more, to see whether writing works

@@ -39,7 +39,7 @@ class SharedStorage:
         """What stood where was written last."""
         self.written: Callable[[int | None, int, bytes], None] = lambda writer, number, block: None
         """Told of every write: by the host of which number (None: by the story), which slot, what."""
-        self.asked: Callable[[int], None] = lambda writer: None
+        self.asked: Callable[[int, int, bytes], None] = lambda writer, number, block: None
         """Told when a host of ours asks for a write: on storage that hangs it is done much later."""
 
     def write(self, writer: int | None, number: int, block: bytes) -> None:
@@ -118,7 +118,7 @@ class SimWhiteboard(volumes.Whiteboard):
 
     async def _write(self, path: Path, number: int, block: bytes) -> None:
         way = self._way
-        self._storage.asked(self._writer)
+        self._storage.asked(self._writer, number, block)
         if way.read_only:
             raise volumes.VolumeUnwritable(path, 30, "read-only file system")
         if not way.is_whole():
