@@ -282,6 +282,8 @@ class SimHost:
     def mend(self) -> None:
         """All that a story may have broken on it; it is on and its agent runs."""
         self.cpu_load, self.memory_free_mib = 0.1, 64_000
+        if self.local or self.local_manual:
+            self.local_changed_ms = self.world.loop.now_ms()
         self.local = self.local_manual = False
         self.crash_at = None
         self.vdsm.faults = Faults()
