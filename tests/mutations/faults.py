@@ -216,6 +216,15 @@ RULES = (
         "must no stop 150",
     ),
     Mutation(
+        "cleaned is gone",
+        "the claim of a VM without a lease is forgotten when somebody cleans the slot",
+        "core.whereabouts",
+        "        found |= {",
+        "        found |= set() and {",
+        "unprotected-slot-is-cleaned",
+        "S3",
+    ),
+    Mutation(
         "came without",
         "a VM that was started without network, because nobody else did, is stopped again after a minute",
         "core.sickness",

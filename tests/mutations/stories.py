@@ -376,6 +376,15 @@ STORIES = {
         at 300 must start within 180 on 2
         until 490
     """,
+    "unprotected-slot-is-cleaned": """
+        hosts 2 upstream 1
+        at 300 definition lease-less
+        at 310 vm crash
+        at 600 slot 2 garbage
+        at 700 definition ok
+        at 700 slot 2 clean
+        until 760
+    """,
     "network-lost-before-the-start": """
         hosts 2
         off 2
