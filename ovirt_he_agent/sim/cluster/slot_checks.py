@@ -26,6 +26,8 @@ SAID_MS = 2_000
 """From a new state until it is on the whiteboard."""
 SETTLED_S = 30.0
 """A host's storage has worked for so long."""
+JOINS_AGAIN_MS = 60_000
+"""From the end of local maintenance, where the host may have left the storage domain."""
 MEANT_KEPT = 8
 _ON = (b"maintenance=1", b"maintenance=True")
 
@@ -105,7 +107,8 @@ class SlotChecks:
         published = decided.published if decided is not None else None
         if agent is None or not agent.alive or agent.owner.frozen or published is None:
             return
-        if host.local_maintenance:
+        ended_ms = self._world.loop.now_ms() - host.local_changed_ms
+        if host.local_maintenance or (host.local_changed_ms and ended_ms < JOINS_AGAIN_MS):
             return  # the storage need not be there, and one that was restarted leaves it alone
         if (
             published.state != state
