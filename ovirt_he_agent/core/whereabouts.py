@@ -112,8 +112,11 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         }
         # safety: of a VM without a lease nothing but the claim tells, and its agent may live on without a
         # voice: who cleans such a slot does not end the VM
+        free_for_ms = until - since if since is not None and until is not None else None
         found |= {
-            host_id for host_id in unprotected if host_id not in slots and _may_live(host_id, snap, now)
+            host_id
+            for host_id in unprotected
+            if host_id not in slots and _may_live(host_id, snap, now, free_for_ms)
         }
         found.discard(snap.host_id)
         claimed = frozenset(found)
@@ -159,12 +162,15 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
     return memory if new == memory else new
 
 
-def _may_live(host_id: int, snap: snapshot.Snapshot, now: model.MonotonicMs) -> bool:
-    """Nothing says that it is dead, or that it left the storage domain in order."""
+def _may_live(host_id: int, snap: snapshot.Snapshot, now: model.MonotonicMs, free_for_ms: int | None) -> bool:
+    """As a claim that stands: only death ends it, or leaving the storage domain and leases free for long."""
     hosts = snap.sd_hosts.known(now, snapshot.HOSTS_LIMIT_MS)
     if hosts is None:
         return True
-    return host_id in hosts and hosts[host_id].flag not in (model.HostFlag.DEAD, model.HostFlag.FREE)
+    flag = hosts[host_id].flag if host_id in hosts else model.HostFlag.FREE
+    if flag is model.HostFlag.FREE:
+        return free_for_ms is None or free_for_ms < peers.VOID_AFTER_MS
+    return flag is not model.HostFlag.DEAD
 
 
 def _rises(
@@ -251,7 +257,7 @@ def _pending_start(snap: snapshot.Snapshot) -> str | None:
         return None
     if command.done_at is None:
         return "our own start is in flight"
-    if command.ok is not False and (snap.vm.at or 0) < command.done_at:
+    if command.ok is not False and (snap.vm.at or 0) <= command.done_at:
         return "our own start was given, and VDSM has not been asked since"
     return None
 

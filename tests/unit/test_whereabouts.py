@@ -339,6 +339,28 @@ def test_an_orderly_stop_of_its_agent_does_not_end_a_vm_without_a_lease() -> Non
     assert isinstance(watch(90, decided.state, left, **gone).command, StartVm)
 
 
+def test_who_cleans_the_slot_of_such_a_vm_does_not_end_it() -> None:
+    """The simulator had two VMs: upstream's host lived on and its damaged slot was cleaned."""
+    cleaned = {**neighbours(), "sd_hosts": seen({1: host(), 2: host()})}
+    state = unprotected()
+    for later_s in range(40, 200, 10):
+        decided = watch(later_s, state, **cleaned)
+        assert decided.command is None
+        state = decided.state
+    dead = {**neighbours(), "sd_hosts": seen({1: host(), 2: host(HostFlag.DEAD)})}
+    assert isinstance(watch(200, state, **dead).command, StartVm)
+
+
+def test_that_claim_ends_when_its_host_left_the_storage_domain_and_the_leases_are_free_for_20_s() -> None:
+    gone = {**neighbours(), "sd_hosts": seen({1: host()})}
+    state = watch(40, unprotected(), **{**gone, "vm_leases": {}}).state  # the leases are unknown for a moment
+    for later_s in (45, 55, 64):
+        decided = watch(later_s, state, **gone)
+        assert decided.command is None
+        state = decided.state
+    assert isinstance(watch(65, state, **gone).command, StartVm)
+
+
 def test_a_vm_that_was_seen_to_own_its_lease_is_protected() -> None:
     state = claiming(40, 39, unprotected(), vm_leases=owned_by(2)).state
     assert state.memory.unprotected == frozenset()
