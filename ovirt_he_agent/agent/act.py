@@ -128,10 +128,8 @@ class Actuator:
                 await self._observers.reread_hosts()
             async with asyncio.timeout(REREAD_LIMIT_S):
                 await self._observers.reread_flags_and_lease()
-            if (
-                board.clock() - (board.vm.at or 0) > REREAD_LIMIT_S * 1000
-            ):  # the storage is slow, VDSM may not be
-                await self._observers.reread_vm()
+            if board.clock() - (board.vm.at or 0) > REREAD_LIMIT_S * 1000:
+                await self._observers.reread_vm()  # the storage is slow, VDSM may not be
         except TimeoutError:
             return f"reading slot 0 and the host id lease again took more than {REREAD_LIMIT_S} s"
         except HeAgentError as e:  # nothing was sent: no failed start, and no unknown outcome

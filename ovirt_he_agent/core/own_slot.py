@@ -160,7 +160,7 @@ def _lines(slot: OwnSlot) -> Iterator[str]:
 
 
 def _number(value: int) -> str:
-    return str(int(value if -_LARGEST <= value <= _LARGEST else max(-_LARGEST, min(value, _LARGEST))))
+    return str(int(max(-_LARGEST, min(value, _LARGEST))))
 
 
 def _flag(value: bool) -> str:

@@ -25,6 +25,8 @@ UPSTREAM_STOPS_S = 20.0
 DOMAIN_CHECK_MS = 10_000
 SHUTDOWN_MS = 12_000
 """An orderly shutdown of a host."""
+JOINS_AGAIN_MS = 60_000
+"""From the end of local maintenance until its agent has the storage and its host id back."""
 VDSM_EPOCH = (1 << 31) - 1
 """VDSM's event clock begins there at each boot (vdsm: lib/vdsm/virt/vm.py)."""
 
@@ -278,6 +280,12 @@ class SimHost:
             self.lease_lost_ms = self.world.loop.now_ms()
             return False
         return self.world.loop.now_ms() - max(self.way.healed_ms, self.lease_lost_ms) > seconds * 1000
+
+    @property
+    def may_be_off_storage(self) -> bool:
+        """In local maintenance, where a restarted agent leaves the storage alone, or just out of it."""
+        ended_ms = self.world.loop.now_ms() - self.local_changed_ms
+        return self.local_maintenance or (self.local_changed_ms > 0 and ended_ms < JOINS_AGAIN_MS)
 
     def mend(self) -> None:
         """All that a story may have broken on it; it is on and its agent runs."""

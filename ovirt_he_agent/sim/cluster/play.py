@@ -18,8 +18,6 @@ from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
 
 SLOT_AGE_S = 12.0
-JOINS_AGAIN_S = 60.0
-"""From the end of local maintenance, where the host may have left the storage domain."""
 PATROL_S = 15.0
 """Between two looks at what must hold all the time."""
 MENDED_S = 90.0
@@ -142,9 +140,8 @@ class Player:
             if (age_s := world.checks.slots.age_s(host)) <= SLOT_AGE_S:
                 continue
             decision = world.checks.decisions().get(host.number)
-            ended_s = world.now_s() - host.local_changed_ms / 1000
-            if decision is None or host.local_maintenance or ended_s < JOINS_AGAIN_S:
-                continue  # the storage need not be there, and one that was restarted leaves it alone
+            if decision is None or host.may_be_off_storage:
+                continue
             if decision.published is not None:
                 world.checks.broken("L8", host, f"its slot is {age_s:.0f} s old although the storage works")
 

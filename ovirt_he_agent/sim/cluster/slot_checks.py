@@ -26,8 +26,6 @@ SAID_MS = 2_000
 """From a new state until it is on the whiteboard."""
 SETTLED_S = 30.0
 """A host's storage has worked for so long."""
-JOINS_AGAIN_MS = 60_000
-"""From the end of local maintenance, where the host may have left the storage domain."""
 MEANT_KEPT = 8
 _ON = (b"maintenance=1", b"maintenance=True")
 
@@ -107,14 +105,9 @@ class SlotChecks:
         published = decided.published if decided is not None else None
         if agent is None or not agent.alive or agent.owner.frozen or published is None:
             return
-        ended_ms = self._world.loop.now_ms() - host.local_changed_ms
-        if host.local_maintenance or (host.local_changed_ms and ended_ms < JOINS_AGAIN_MS):
-            return  # the storage need not be there, and one that was restarted leaves it alone
-        if (
-            published.state != state
-            or not host.writes_well_for_s(SETTLED_S)
-            or host.running_for_s() < SETTLED_S
-        ):
+        if published.state != state or host.may_be_off_storage:
+            return
+        if not host.writes_well_for_s(SETTLED_S) or host.running_for_s() < SETTLED_S:
             return
         storage = self._world.storage
         slot = storage.decode(host.host_id, storage.slots.get(host.host_id, b""))
