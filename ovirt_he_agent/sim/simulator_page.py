@@ -42,11 +42,13 @@ CHECKED: Mapping[str, str] = {
     "S13": "with each decision to start, and with each command that leaves for VDSM: none of its "
     "evidence is past its limit, and what is read again is younger than a second",
     "S14": "with each stop that leaves for VDSM, if local maintenance is on and no operator asked",
-    "L1": "every 15 s: a host could have started the VM for longer than the bound; and at rest: the VM runs",
+    "L1": "after the first end of the VM in a cluster that was whole for 180 s (a crash, a shutdown or the "
+    "death of its host), and after a cold start: the bound itself. Else every 15 s: a host could have "
+    "started the VM for longer than all pauses, deaths and waits together take; and at rest: the VM runs",
     "L2": "as L1, when one host is alone",
     "L3": "every 15 s: a host is whole for 2 T + 15 s and still cut, blind or starting up; and at rest",
     "L4": "with each start of ours that fails: not more than 40 in an hour and host",
-    "L5": "every 15 s: no maintenance is on for 12 s, and a host still says so",
+    "L5": "every 15 s: no maintenance is on for 10 s, and a host still says so",
     "L6": "as L1, in stories that damage slots, remove hosts and stop clocks",
     "L7": "as all others, in stories with upstream's hosts, whose waits are added to the time to come "
     "to rest; meanwhile the VM is not started anew more than twice",

@@ -61,6 +61,12 @@ STORIES = {
         at 630 must start within 12
         until 660
     """,
+    "global-ends": """
+        hosts 2
+        at 300 global on
+        at 341 global off
+        until 380
+    """,
     "global-known-no-more": """
         hosts 2
         at 300 global on

@@ -63,7 +63,7 @@ class SimHost:
         self.agent_since_ms = 0
         self.lease_lost_ms = 0
         self.sanlock_killed_ms: int | None = None
-        self._off_at_ms: int | None = None
+        self.off_at_ms: int | None = None
         """It is shutting down, and off then."""
         self.random = random.Random(world.seed * 1000 + number)
         self.sanlock = self._new_sanlock()
@@ -138,7 +138,7 @@ class SimHost:
         if self.agent is not None:
             self.agent.tear(self.random.randrange(9))
         self.powered = False
-        self._off_at_ms = None
+        self.off_at_ms = None
         self.kill_agent(restart=False)
         self.sanlock.stop_host()
         qemus = [qemu for qemu in self.world.qemus if qemu.number == self.number]
@@ -152,7 +152,7 @@ class SimHost:
         if not self.powered:
             return
         self.say("shuts down")
-        self._off_at_ms = self.world.loop.now_ms() + SHUTDOWN_MS
+        self.off_at_ms = self.world.loop.now_ms() + SHUTDOWN_MS
         vdsm, qemu = self.vdsm, self.vdsm.qemu
         if qemu is not None:
             vdsm.ended(qemu, ExitReason.HOST_SHUTDOWN, 0, "Host shutdown")
@@ -301,8 +301,8 @@ class SimHost:
         if not self.powered:
             self.boot()
             return
-        if self._off_at_ms is not None:
-            self.world.loop.at(self._off_at_ms + 1, self.boot)
+        if self.off_at_ms is not None:
+            self.world.loop.at(self.off_at_ms + 1, self.boot)
             return
         self.network_up = self.bridge_up = self.dns_up = self.gateway_up = True
         self.heal_storage()

@@ -22,7 +22,7 @@ RETRY_S = 120
 SLACK_S = 30
 STALE_S = 60 + 20
 """Until the word of a host that is gone is old, and the leases have been seen free for long enough."""
-NORMAL_S = 12
+NORMAL_S = 10
 """From the end of maintenance until a host has seen it: it reads slot 0 and ha.conf every 10 s."""
 
 
@@ -44,7 +44,7 @@ class Patrol:
         world = self._world
         now_s = world.now_s()
         for host in world.hosts.values():
-            well = _is_well(host)
+            well = is_well(host)
             _since(self._well_s, host.number, well, now_s)
             _since(self._calm_s, host.number, well and not self._maintenance(host), now_s)
             _since(self._able_s, host.number, well and self._is_able(host), now_s)
@@ -149,7 +149,7 @@ def _is_awake(host: "SimHost") -> bool:
     return host.powered and not host.upstream and agent is not None and agent.alive and not agent.owner.frozen
 
 
-def _is_well(host: "SimHost") -> bool:
+def is_well(host: "SimHost") -> bool:
     """A host of ours on which everything works."""
     if not _is_awake(host) or host.running_for_s() < 60 or not host.writes_well_for_s(0):
         return False

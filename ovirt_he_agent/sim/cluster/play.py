@@ -14,6 +14,7 @@ from ovirt_he_agent.sim.cluster import deeds, musts, timeline
 from ovirt_he_agent.sim.cluster.checks import Violation
 from ovirt_he_agent.sim.cluster.clock import Livelock
 from ovirt_he_agent.sim.cluster.patrol import Patrol
+from ovirt_he_agent.sim.cluster.prompt import Promptness
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
 
@@ -96,6 +97,7 @@ class Player:
         self._progress = progress
         self._story = story
         self._watch = Patrol(world)
+        self._prompt = Promptness(world)
         self.first_good_s: float | None = None
 
     def run(self) -> None:
@@ -105,6 +107,7 @@ class Player:
         for host in world.hosts.values():
             if host.number not in self._story.off:
                 host.boot()
+        self._prompt.begin(off=bool(self._story.off))
         for step in self._story.steps:
             world.at(step.at_s, lambda step=step: self._do(step))  # type: ignore[misc]
         world.at(60.0, self._patrol)
@@ -116,7 +119,7 @@ class Player:
 
     def _do(self, step: Step) -> None:
         if step.words[0] != "must":
-            deeds.do(self._world, step.words)
+            self._prompt.did(lambda: deeds.do(self._world, step.words))
             return
         try:
             musts.check(self._world, step.words[1:])
