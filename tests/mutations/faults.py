@@ -216,6 +216,15 @@ RULES = (
         "must no stop 150",
     ),
     Mutation(
+        "the first waits too",
+        "the best host waits twelve seconds for hosts that wait for it",
+        "core.candidates",
+        "    rank = 0 if favoured else sum(",
+        "    rank = 1 + sum(",
+        "crash",
+        "L1",
+    ),
+    Mutation(
         "cleaned is gone",
         "the claim of a VM without a lease is forgotten when somebody cleans the slot",
         "core.whereabouts",
@@ -889,15 +898,6 @@ AGENT = (
         "        timestamp_s = now // 1000\n",
         "crash",
         "S8",
-    ),
-    Mutation(
-        "the first waits too",
-        "the best host waits twelve seconds for hosts that wait for it",
-        "core.candidates",
-        "    rank = 0 if favoured else sum(",
-        "    rank = 1 + sum(",
-        "crash",
-        "L1",
     ),
     Mutation(
         "whiteboard is read seldom",
