@@ -562,6 +562,14 @@ def test_a_running_vm_says_when_it_would_be_stopped() -> None:
     assert "A better score elsewhere alone does not stop it" in texts[-1]
 
 
+@pytest.mark.parametrize("alive", [None, True])
+def test_the_guest_agent_counts_only_where_it_is_known(alive: bool | None) -> None:
+    """VDSM's stats do not tell."""
+    told = {**UP, **vm(VmStatus.UP, guest_agent_alive=alive)}
+    texts = explain.what_would_change(look(here(), **told))
+    assert any("guest agent" in text for text in texts) is (alive is not None)
+
+
 # Slots, score, trace
 
 

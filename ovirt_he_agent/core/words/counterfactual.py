@@ -210,11 +210,13 @@ def _stopped(s: Scene) -> Iterator[str]:
     if s.verdict.place is not Place.HERE:
         return
     grace = s.grace
-    after = (
+    after = [
         (grace.no_answer_ms, "the engine's page did not answer"),
-        (grace.guest_dead_ms, "the engine's page did not answer and the guest agent were gone"),
         (grace.db_down_ms, "the engine's page said that the database is down"),
-    )
+    ]
+    report = s.view.report if s.view is not None else None
+    if report is not None and report.guest_agent_alive is not None:
+        after.append((grace.guest_dead_ms, "the engine's page did not answer and the guest agent were gone"))
     if s.state.was_good:
         for grace_ms, what in after:
             yield sentence(
