@@ -14,7 +14,7 @@ from ovirt_he_agent.sim.cluster import deeds, musts, timeline
 from ovirt_he_agent.sim.cluster.checks import Violation
 from ovirt_he_agent.sim.cluster.clock import Livelock
 from ovirt_he_agent.sim.cluster.patrol import Patrol
-from ovirt_he_agent.sim.cluster.prompt import Promptness
+from ovirt_he_agent.sim.cluster.promptness import Promptness
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Line, World
 
