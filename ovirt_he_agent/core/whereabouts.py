@@ -115,7 +115,7 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         free_for_ms = until - since if since is not None and until is not None else None
         found |= {
             host_id
-            for host_id in unprotected
+            for host_id in unprotected - owners
             if host_id not in slots and _may_live(host_id, snap, now, free_for_ms)
         }
         found.discard(snap.host_id)

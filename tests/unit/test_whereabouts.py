@@ -361,6 +361,14 @@ def test_that_claim_ends_when_its_host_left_the_storage_domain_and_the_leases_ar
     assert isinstance(watch(65, state, **gone).command, StartVm)
 
 
+def test_a_cleaned_claim_ends_where_its_host_owns_the_lease() -> None:
+    """The lease tells of that VM; and a second look at the same evidence concludes the same."""
+    cleaned = {**neighbours(), "sd_hosts": seen({1: host(), 2: host()}), "vm_leases": owned_by(2)}
+    first = watch(40, unprotected(), **cleaned)
+    assert first.state.memory.claimed == first.state.memory.unprotected == frozenset()
+    assert watch(40, first.state, **cleaned).state == first.state
+
+
 def test_a_vm_that_was_seen_to_own_its_lease_is_protected() -> None:
     state = claiming(40, 39, unprotected(), vm_leases=owned_by(2)).state
     assert state.memory.unprotected == frozenset()
