@@ -133,8 +133,8 @@ def pause_until(s: Scene) -> MonotonicMs:
     end, definition = s.state.last_end, s.snap.definition.value
     until = s.state.not_before
     if end is None:
-        return until
-    if end.end is state.End.LOCK_FAILED:
+        pass
+    elif end.end is state.End.LOCK_FAILED:
         since = s.state.nowhere_since
         if since is not None and since > end.at:  # somebody had it meanwhile: the evidence is another one
             until = min(until, MonotonicMs(end.at + LOCK_PAUSE_MS))
@@ -144,7 +144,7 @@ def pause_until(s: Scene) -> MonotonicMs:
         and end.definition_sha256 not in (None, definition.sha256)
     ):
         until = min(until, MonotonicMs(end.at + OTHER_DEFINITION_PAUSE_MS))
-    return until
+    return max(until, s.dropped_until or until)
 
 
 SETTLED_MS = 3_000

@@ -17,7 +17,6 @@ from ovirt_he_agent.core.whereabouts import Place
 KEPT_MS = 1_800_000
 RECENT_MS = 600_000
 """Ends of one kind within this time make the next pause longer."""
-REFUSED_PAUSE_MS = 2_000
 START_BACKOFF_MS = (10_000, 30_000, 60_000, 120_000)
 LOCK_BACKOFF_MS = (30_000, 60_000, 120_000)
 USER_PAUSE_MS = (10_000, 30_000, 60_000, 120_000)
@@ -94,10 +93,6 @@ def _of_commands(s: Scene, state: State) -> State:
             state = replace(state, started_from=command.definition_sha256)
             state = _ended(state, s, End.START_FAILED, f"{command.kind}: {command.detail}")
             return replace(state, started_from=None)
-        case _:
-            pass
-    if command.refused:  # its cause is in the evidence now; only do not spin
-        return replace(state, not_before=max(state.not_before, MonotonicMs(s.now + REFUSED_PAUSE_MS)))
     return state
 
 

@@ -376,18 +376,12 @@ def kill_again_at(stop: Stop) -> model.MonotonicMs | None:
 
 def _may_not_now(s: Scene) -> bool:
     """A command is in flight, or one was just dropped, or nobody knows whether maintenance is on."""
-    command = s.snap.command
     if s.busy:
         return True
-    if s.global_maintenance is None and s.request is None:
-        return True  # safety: it may be on; and what is stopped now could not be started again
-    return (
-        command is not None
-        and s.request is None
-        and command.refused
-        and command.done_at is not None
-        and s.now - command.done_at < aftermath.REFUSED_PAUSE_MS
-    )
+    if s.request is not None:
+        return False
+    # safety: it may be on; and what is stopped now could not be started again
+    return s.global_maintenance is None or s.dropped_until is not None
 
 
 RULES: tuple[Rule, ...] = (

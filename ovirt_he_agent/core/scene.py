@@ -8,6 +8,8 @@ from ovirt_he_agent.core.peers import Peer, PeerClass
 
 T = TypeVar("T")
 
+DROPPED_PAUSE_MS = 2_000
+
 
 class _Once(Generic[T]):
     """As ``functools.cached_property``, without the lock that it takes: a scene belongs to one thread."""
@@ -111,6 +113,15 @@ class Scene:
     def busy(self) -> bool:
         """A command is in flight."""
         return self.snap.command is not None and self.snap.command.done_at is None
+
+    @property
+    def dropped_until(self) -> model.MonotonicMs | None:
+        """The last command was dropped: its cause is in the evidence now, and until then none is given."""
+        command = self.snap.command
+        if command is None or not command.refused or command.done_at is None:
+            return None
+        until = model.MonotonicMs(command.done_at + DROPPED_PAUSE_MS)
+        return until if self.now < until else None
 
     @_Once
     def grace(self) -> policy.Grace:

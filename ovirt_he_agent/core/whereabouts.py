@@ -14,8 +14,8 @@ from ovirt_he_agent.core import model, peers, snapshot
 from ovirt_he_agent.core.peers import Claim, Peer, PeerClass
 
 REAFFIRMED_MS = 30_000
-"""A claim that is written anew so long after the leases were free is of a VM that holds none: an agent
-that only lags behind has noticed the VM's end by then (upstream's loops take 20 s together)."""
+"""A claim that is written anew so long after the leases were free, or another's, is of a VM that holds none:
+an agent that only lags behind has noticed the VM's end by then (upstream's loops take 20 s together)."""
 
 _PENDING = {model.VmStatus.WAIT_FOR_LAUNCH}
 
@@ -49,14 +49,16 @@ class Verdict:
 class Memory:
     """What earlier looks contribute. All values are replaced as a whole by ``remember``."""
 
-    free_since: model.MonotonicMs | None = None
-    """Time of the first of an unbroken row of reads that found every lease free."""
-    free_until: model.MonotonicMs | None = None
+    read_owners: frozenset[int] | None = None
+    """Who owned a lease of the VM in the last look; None: it did not tell of every lease."""
+    read_since: model.MonotonicMs | None = None
+    """Time of the first of an unbroken row of looks that found these owners."""
+    read_until: model.MonotonicMs | None = None
     """Time of the last one."""
     claimed: frozenset[int] = frozenset()
     """Hosts whose last readable slot claimed the VM."""
     unprotected: frozenset[int] = frozenset()
-    """Hosts that went on claiming while every lease was free: their VM holds no lease."""
+    """Hosts that went on claiming while every lease was free or another host's: their VM holds none."""
     owners: frozenset[int] = frozenset()
     """Hosts last seen as owner of a lease of the VM."""
     generations: tuple[tuple[int, int], ...] = ()
@@ -69,9 +71,9 @@ class Memory:
     @property
     def free_for_ms(self) -> int | None:
         """How long reads have found every lease free; None: the last look did not."""
-        if self.free_since is None or self.free_until is None:
+        if self.read_owners != frozenset() or self.read_since is None or self.read_until is None:
             return None
-        return self.free_until - self.free_since
+        return self.read_until - self.read_since
 
 
 _MIGRATING = ("Migration Source", "Migration Destination")
@@ -79,27 +81,28 @@ _MIGRATING = ("Migration Source", "Migration Destination")
 
 def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) -> Memory:
     """The memory after a look at ``snap``; the same object when it taught nothing."""
-    all_free = bool(snap.vm_leases)
+    is_whole = bool(snap.vm_leases)
     oldest: model.MonotonicMs | None = None
     owners: set[int] = set()
     owned_at: dict[int, model.MonotonicMs] = {}
     for ref in snap.leases():
         read = snap.vm_leases.get(ref)
         view = read.known(now, snapshot.LEASE_OWNERS_LIMIT_MS) if read is not None else None
-        if read is None or view is None or view.owners != ():
-            all_free = False
+        if read is None or view is None or view.owners is None:
+            is_whole = False
         elif read.at is not None and (oldest is None or read.at < oldest):
             oldest = read.at
         if read is not None and view is not None and read.at is not None:
             owned_at.update(dict.fromkeys(view.owners or (), read.at))
         if view is not None and view.owners:
             owners.update(view.owners)
-    since = until = None
-    if all_free and oldest is not None:
-        since = memory.free_since if memory.free_since is not None else oldest
-        if oldest - (memory.free_until or oldest) > snapshot.LEASE_OWNERS_LIMIT_MS:
+    read_owners = since = until = None
+    if is_whole and oldest is not None:
+        read_owners, until = frozenset(owners), oldest
+        since = memory.read_since if memory.read_owners == read_owners else oldest
+        if since is None or oldest - (memory.read_until or oldest) > snapshot.LEASE_OWNERS_LIMIT_MS:
             since = oldest  # nobody looked for too long: what was between is unknown
-        until = oldest
+    free_for_ms = until - since if not read_owners and since is not None and until is not None else None
 
     claimed, unprotected, migrated_at = memory.claimed, memory.unprotected, memory.migrated_at
     slots = snap.slots.known(now, snapshot.SLOT_LIMIT_MS)
@@ -112,7 +115,6 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         }
         # safety: of a VM without a lease nothing but the claim tells, and its agent may live on without a
         # voice: who cleans such a slot does not end the VM
-        free_for_ms = until - since if since is not None and until is not None else None
         found |= {
             host_id
             for host_id in unprotected - owners
@@ -125,7 +127,7 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         if since is not None:
             lasting.update(
                 host_id
-                for host_id in found & slots.keys()
+                for host_id in (found & slots.keys()) - owners
                 if (changed := slots[host_id].changed_at) is not None
                 and slots[host_id].claims_vm
                 and not slots[host_id].stopped
@@ -149,8 +151,9 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
     if hosts is not None:
         generations, rises = _rises(memory, hosts, snap.sd_hosts.at or now, now)
     new = Memory(
-        free_since=since,
-        free_until=until,
+        read_owners=read_owners,
+        read_since=since,
+        read_until=until,
         claimed=claimed,
         unprotected=unprotected,
         owners=last_owners,
@@ -343,9 +346,7 @@ def _open_claims(
                 f"the leases must be seen free for {peers.VOID_AFTER_MS // 1000} s"
             )
         elif peer.host_id in memory.unprotected:
-            out.append(
-                f"{named(peer)} claimed the VM while no lease was held; only its death ends that claim"
-            )
+            out.append(f"{named(peer)} claimed the VM while it held no lease; only its death ends that claim")
         else:
             needed_s = peers.VOID_AFTER_MS // 1000
             out.append(f"{named(peer)} has an old claim; the leases must be seen free for {needed_s} s")

@@ -391,6 +391,23 @@ STORIES = {
         at 700 slot 2 clean
         until 760
     """,
+    "unprotected-beside-ours": """
+        hosts 4 upstream 2
+        at 300 by-hand 4 lease-less
+        at 440 slot 3 garbage
+        at 500 vm crash
+        until 530
+    """,
+    "dropped-after-a-lost-race": """
+        hosts 3
+        off 1 2 3
+        at 10 definition lease-less
+        at 20 power all on
+        at 66 definition ok
+        at 105 vm crash
+        at 110.9 slot 0 garbage
+        until 125
+    """,
     "network-lost-before-the-start": """
         hosts 2
         off 2

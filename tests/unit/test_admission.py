@@ -215,6 +215,15 @@ def test_a_dropped_command_pauses_2_s_and_is_no_failed_start() -> None:
     assert isinstance(lifetime((2, {}), state=decided.state)[0].command, StartVm)
 
 
+def test_what_cuts_a_pause_short_does_not_end_that_one() -> None:
+    """The simulator went round: the cause of the drop was there, and the pause after a lost race was over."""
+    state = paused(End.LOCK_FAILED, ago_s=40, left_s=80, nowhere_since=ago(5))
+    assert isinstance(decide(startable(), state).command, StartVm)
+    dropped = decide(startable(**command("StartVm", ok=False, refused=True, detail="slot 0")), state)
+    assert dropped.command is None
+    assert dropped.wake_at == NOW + 2_000
+
+
 # Cooldown: three failures within ten minutes
 
 

@@ -31,8 +31,9 @@ stops = st.builds(
 )
 memories = st.builds(
     Memory,
-    free_since=maybe_times,
-    free_until=maybe_times,
+    read_owners=st.one_of(st.none(), st.frozensets(hosts)),
+    read_since=maybe_times,
+    read_until=maybe_times,
     claimed=st.frozensets(hosts),
     unprotected=st.frozensets(hosts),
     owners=st.frozensets(hosts),
@@ -188,14 +189,15 @@ def test_a_stop_under_way_outlives_the_process_and_its_commands_are_counted_anew
 
 def test_claims_and_generations_outlive_the_process_and_the_time_of_free_leases_does_not() -> None:
     memory = Memory(
-        free_since=ago(100),
-        free_until=ago(1),
+        read_owners=frozenset(),
+        read_since=ago(100),
+        read_until=ago(1),
         claimed=frozenset({2}),
         unprotected=frozenset({3}),
         generations=((2, 5),),
     )
     after = restarted(State(memory=memory)).memory
-    assert after == replace(memory, free_since=None, free_until=None)
+    assert after == replace(memory, read_owners=None, read_since=None, read_until=None)
 
 
 def test_every_field_is_durable_or_is_named_as_evidence() -> None:

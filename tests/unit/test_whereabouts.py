@@ -306,6 +306,25 @@ def test_a_claim_written_anew_30_s_after_the_leases_were_free_is_of_a_vm_without
     assert state.memory.unprotected == frozenset()
 
 
+def test_so_is_one_whose_lease_another_host_owns() -> None:
+    """The simulator had two VMs: upstream's host started its own beside ours, which held the lease."""
+    state = WATCHFUL
+    for later_s in (0, 10, 20, 30, 40):
+        state = claiming(later_s, later_s - 1, state, vm_leases=owned_by(3)).state
+    assert state.memory.unprotected == frozenset({2})
+    for later_s in (110, 120, 130, 140):  # the other VM has ended, and host 2 has lost its voice
+        decided = claiming(later_s, 39, state)
+        assert decided.command is None
+        state = decided.state
+
+
+def test_a_lease_that_changes_hands_says_nothing_of_a_claim_for_30_s() -> None:
+    state = WATCHFUL
+    for later_s, owner in ((0, 2), (10, 2), (20, 3), (30, 3), (40, 3)):
+        state = claiming(later_s, later_s - 1, state, vm_leases=owned_by(owner)).state
+    assert state.memory.unprotected == frozenset()
+
+
 def test_a_vm_without_a_lease_is_believed_to_run_until_its_host_is_dead() -> None:
     """safety: its agent may have died alone."""
     state = unprotected()
