@@ -88,7 +88,7 @@ CASES: list[tuple[str, State, dict[str, Any], str]] = [
         replace(STANDBY, phase=Phase.LOCAL),
         {"local_maintenance": seen(True)},
         "The engine VM is not running, and this host does not start it: local maintenance has been on for "
-        "12 min; `ovirt-he-agent maintenance none` ends it.",
+        "at least 12 min; `ovirt-he-agent maintenance none` ends it.",
     ),
     (
         "evidence-is-coming",
@@ -132,7 +132,7 @@ CASES: list[tuple[str, State, dict[str, Any], str]] = [
         replace(STANDBY, phase=Phase.FROZEN),
         {"global_maintenance": seen(True)},
         "The engine VM is not running, and nobody starts or stops it: global maintenance has been on for "
-        "12 min; `ovirt-he-agent maintenance none` ends it.",
+        "at least 12 min; `ovirt-he-agent maintenance none` ends it.",
     ),
     (
         "frozen",

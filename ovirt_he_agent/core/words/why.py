@@ -83,7 +83,7 @@ def _aside(s: Scene) -> str:
 
 def _local_without_vm(s: Scene) -> tuple[str, ...]:
     return (
-        f"{place(s)}, and this host does not start it: local maintenance has been on for {in_phase(s)}",
+        f"{place(s)}, and this host does not start it: {_is_on('local', s)}",
         _ENDS_IT,
     )
 
@@ -134,6 +134,11 @@ def cut_because(s: Scene) -> tuple[str, ...]:
     return tuple(out) or ("its host id or the storage was lost",)
 
 
+def _is_on(kind: str, s: Scene) -> str:
+    """It may have begun in another phase: with the VM here, or before an operator's own stop."""
+    return f"{kind} maintenance has been on for at least {in_phase(s)}"
+
+
 def _frozen(s: Scene) -> tuple[str, ...]:
     read = s.snap.global_maintenance
     if s.is_here:
@@ -149,7 +154,7 @@ def _frozen(s: Scene) -> tuple[str, ...]:
             f"({read.why_unknown(s.now)})",
             "this ends when it is read as off",
         )
-    return f"{head}: global maintenance has been on for {in_phase(s)}", _ENDS_IT
+    return f"{head}: {_is_on('global', s)}", _ENDS_IT
 
 
 def _blind(s: Scene) -> tuple[str, ...]:
