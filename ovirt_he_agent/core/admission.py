@@ -123,18 +123,26 @@ def _pause_is_over(s: Scene) -> Check:
     if left_ms <= 0:
         return Check("pause-over", True, "no pause")
     last = f" after: {end.end.value}, {end.detail}" if end else ""
+    if s.dropped_until is not None and s.snap.command is not None:
+        last = f" after: {s.snap.command.kind} was dropped"
     return Check("pause-over", False, f"{-(-left_ms // 1000)} s left{last}")
 
 
 def pause_until(s: Scene) -> MonotonicMs:
-    """No start before; sooner when what failed will not be tried again as it was."""
+    """No start before."""
     if is_asked_for(s):
         return s.now
+    until = _pause_after_the_end(s)
+    return max(until, s.dropped_until or until)
+
+
+def _pause_after_the_end(s: Scene) -> MonotonicMs:
+    """Shorter when what failed will not be tried again as it was."""
     end, definition = s.state.last_end, s.snap.definition.value
     until = s.state.not_before
     if end is None:
-        pass
-    elif end.end is state.End.LOCK_FAILED:
+        return until
+    if end.end is state.End.LOCK_FAILED:
         since = s.state.nowhere_since
         if since is not None and since > end.at:  # somebody had it meanwhile: the evidence is another one
             until = min(until, MonotonicMs(end.at + LOCK_PAUSE_MS))
@@ -144,7 +152,7 @@ def pause_until(s: Scene) -> MonotonicMs:
         and end.definition_sha256 not in (None, definition.sha256)
     ):
         until = min(until, MonotonicMs(end.at + OTHER_DEFINITION_PAUSE_MS))
-    return max(until, s.dropped_until or until)
+    return until
 
 
 SETTLED_MS = 3_000

@@ -38,7 +38,7 @@ class BadState(ValueError):
 
 def durable(state: State) -> State:
     """What of ``state`` survives a restart of the daemon."""
-    memory = replace(state.memory, read_owners=None, read_since=None, read_until=None)
+    memory = replace(state.memory, reads=None)
     return replace(state, memory=memory, **_EVIDENCE)
 
 
@@ -80,7 +80,6 @@ def _plain(value: Any) -> Any:
 
 def _state(given: dict[str, Any]) -> State:
     memory = given["memory"]
-    read_owners = memory["read_owners"]
     stop = given["stop"]
     last_end = given["last_end"]
     return State(
@@ -97,7 +96,6 @@ def _state(given: dict[str, Any]) -> State:
                     "claimed": frozenset(memory["claimed"]),
                     "unprotected": frozenset(memory["unprotected"]),
                     "owners": frozenset(memory["owners"]),
-                    "read_owners": frozenset(read_owners) if read_owners is not None else None,
                     "generations": tuple((h, g) for h, g in memory["generations"]),
                     "rises": tuple((h, at, span) for h, at, span in memory["rises"]),
                 }

@@ -45,16 +45,26 @@ class Verdict:
     """With NOWHERE_SOON: when sanlock will call the owner dead."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """An unbroken row of reads that told of every lease of the VM, and found the same owners."""
+
+    owners: frozenset[int]
+    since: model.MonotonicMs
+    until: model.MonotonicMs
+
+    @property
+    def free_for_ms(self) -> int | None:
+        """For how long every lease has been free; None: one is owned."""
+        return None if self.owners else self.until - self.since
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What earlier looks contribute. All values are replaced as a whole by ``remember``."""
 
-    read_owners: frozenset[int] | None = None
-    """Who owned a lease of the VM in the last look; None: it did not tell of every lease."""
-    read_since: model.MonotonicMs | None = None
-    """Time of the first of an unbroken row of looks that found these owners."""
-    read_until: model.MonotonicMs | None = None
-    """Time of the last one."""
+    reads: Reads | None = None
+    """None: the last look did not tell of every lease."""
     claimed: frozenset[int] = frozenset()
     """Hosts whose last readable slot claimed the VM."""
     unprotected: frozenset[int] = frozenset()
@@ -71,9 +81,7 @@ class Memory:
     @property
     def free_for_ms(self) -> int | None:
         """How long reads have found every lease free; None: the last look did not."""
-        if self.read_owners != frozenset() or self.read_since is None or self.read_until is None:
-            return None
-        return self.read_until - self.read_since
+        return self.reads.free_for_ms if self.reads is not None else None
 
 
 _MIGRATING = ("Migration Source", "Migration Destination")
@@ -96,13 +104,8 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
             owned_at.update(dict.fromkeys(view.owners or (), read.at))
         if view is not None and view.owners:
             owners.update(view.owners)
-    read_owners = since = until = None
-    if is_whole and oldest is not None:
-        read_owners, until = frozenset(owners), oldest
-        since = memory.read_since if memory.read_owners == read_owners else oldest
-        if since is None or oldest - (memory.read_until or oldest) > snapshot.LEASE_OWNERS_LIMIT_MS:
-            since = oldest  # nobody looked for too long: what was between is unknown
-    free_for_ms = until - since if not read_owners and since is not None and until is not None else None
+    reads = _gone_on(memory.reads, frozenset(owners), oldest) if is_whole and oldest is not None else None
+    free_for_ms = reads.free_for_ms if reads is not None else None
 
     claimed, unprotected, migrated_at = memory.claimed, memory.unprotected, memory.migrated_at
     slots = snap.slots.known(now, snapshot.SLOT_LIMIT_MS)
@@ -124,14 +127,14 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         claimed = frozenset(found)
         # a claim that ends and comes again begins anew, and a VM that was seen to own a lease is protected
         lasting = {host_id for host_id in unprotected if host_id in found and host_id not in owners}
-        if since is not None:
+        if reads is not None:
             lasting.update(
                 host_id
                 for host_id in (found & slots.keys()) - owners
                 if (changed := slots[host_id].changed_at) is not None
                 and slots[host_id].claims_vm
                 and not slots[host_id].stopped
-                and changed - since >= REAFFIRMED_MS
+                and changed - reads.since >= REAFFIRMED_MS
             )
         unprotected = frozenset(lasting)
         for host_id in found & slots.keys():
@@ -151,9 +154,7 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
     if hosts is not None:
         generations, rises = _rises(memory, hosts, snap.sd_hosts.at or now, now)
     new = Memory(
-        read_owners=read_owners,
-        read_since=since,
-        read_until=until,
+        reads=reads,
         claimed=claimed,
         unprotected=unprotected,
         owners=last_owners,
@@ -163,6 +164,13 @@ def remember(memory: Memory, snap: snapshot.Snapshot, now: model.MonotonicMs) ->
         migrated_at=migrated_at,
     )
     return memory if new == memory else new
+
+
+def _gone_on(reads: Reads | None, owners: frozenset[int], at: model.MonotonicMs) -> Reads:
+    """With a read at ``at``. Did nobody look for too long, what was between is unknown: it begins anew."""
+    if reads is None or reads.owners != owners or at - reads.until > snapshot.LEASE_OWNERS_LIMIT_MS:
+        return Reads(owners, at, at)
+    return Reads(owners, reads.since, at)
 
 
 def _may_live(host_id: int, snap: snapshot.Snapshot, now: model.MonotonicMs, free_for_ms: int | None) -> bool:

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovirt_he_agent.sim.cluster import play
+from ovirt_he_agent.sim.cluster import lease_volume, play
 from ovirt_he_agent.sim.cluster.story import Step, Story
 from ovirt_he_agent.sim.cluster.world import Setup
 from tests import shortening
 
 pytestmark = pytest.mark.usefixtures("quiet_agents")
 
-LEASE_S = 8 * 10 + 60
-"""From a host's last renewal until it is dead."""
+REST_S = 80
+"""After a host's death, at least 2 T later than its last renewal."""
 
 
 @st.composite
@@ -34,6 +34,7 @@ def clusters(draw: st.DrawFn) -> Setup:
     fault=st.sampled_from(("vm crash", "power vm off", "shutdown vm")),
 )
 def test_the_vm_is_back_in_time(setup: Setup, at_s: float, fault: str) -> None:
-    story = Story(setup=setup, steps=(Step(at_s, tuple(fault.split())),), until_s=at_s + LEASE_S + 80)
+    dead_s = lease_volume.dead_s(setup.io_timeout_s, setup.watchdog_s)
+    story = Story(setup=setup, steps=(Step(at_s, tuple(fault.split())),), until_s=at_s + dead_s + REST_S)
     outcome = play.play(story, records=False)
     assert not outcome.violations, shortening.told(story, outcome.violations)

@@ -222,6 +222,9 @@ def test_what_cuts_a_pause_short_does_not_end_that_one() -> None:
     dropped = decide(startable(**command("StartVm", ok=False, refused=True, detail="slot 0")), state)
     assert dropped.command is None
     assert dropped.wake_at == NOW + 2_000
+    assert [check.detail for check in dropped.trace if check.name == "pause-over"] == [
+        "2 s left after: StartVm was dropped"
+    ]
 
 
 # Cooldown: three failures within ten minutes

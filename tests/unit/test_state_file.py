@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ovirt_he_agent.core import decision, model, state_file
 from ovirt_he_agent.core.state import Attempt, End, Phase, State, Stop, StopCause
-from ovirt_he_agent.core.whereabouts import Memory
+from ovirt_he_agent.core.whereabouts import Memory, Reads
 from tests.snapshots import NOW, UP, ago, lifetime, running, startable
 
 BOOT = "2c1d0f0e-0000-4000-8000-000000000001"
@@ -31,9 +31,7 @@ stops = st.builds(
 )
 memories = st.builds(
     Memory,
-    read_owners=st.one_of(st.none(), st.frozensets(hosts)),
-    read_since=maybe_times,
-    read_until=maybe_times,
+    reads=st.one_of(st.none(), st.builds(Reads, st.frozensets(hosts), times, times)),
     claimed=st.frozensets(hosts),
     unprotected=st.frozensets(hosts),
     owners=st.frozensets(hosts),
@@ -189,15 +187,13 @@ def test_a_stop_under_way_outlives_the_process_and_its_commands_are_counted_anew
 
 def test_claims_and_generations_outlive_the_process_and_the_time_of_free_leases_does_not() -> None:
     memory = Memory(
-        read_owners=frozenset(),
-        read_since=ago(100),
-        read_until=ago(1),
+        reads=Reads(frozenset(), ago(100), ago(1)),
         claimed=frozenset({2}),
         unprotected=frozenset({3}),
         generations=((2, 5),),
     )
     after = restarted(State(memory=memory)).memory
-    assert after == replace(memory, read_owners=None, read_since=None, read_until=None)
+    assert after == replace(memory, reads=None)
 
 
 def test_every_field_is_durable_or_is_named_as_evidence() -> None:

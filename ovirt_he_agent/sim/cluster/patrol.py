@@ -46,14 +46,11 @@ class Patrol:
         for host in world.hosts.values():
             well = is_well(host)
             _since(self._well_s, host.number, well, now_s)
-            _since(self._calm_s, host.number, well and not self._maintenance(host), now_s)
+            _since(self._calm_s, host.number, well and not in_maintenance(host), now_s)
             _since(self._able_s, host.number, well and self._is_able(host), now_s)
             self._is_back(host, now_s)
         self._starts(now_s)
         self._one_runs(now_s)
-
-    def _maintenance(self, host: "SimHost") -> bool:
-        return host.local_maintenance or self._world.storage.slots[0][:64].rstrip(b"\0") not in OFF
 
     def _is_back(self, host: "SimHost", now_s: float) -> None:
         checks = self._world.checks
@@ -77,7 +74,7 @@ class Patrol:
     def _is_able(self, host: "SimHost") -> bool:
         """Nothing that the world knows of stands against a start on ``host``."""
         world = self._world
-        if world.qemus or self._maintenance(host) or host.vdsm.faults.latency_s:
+        if world.qemus or in_maintenance(host) or host.vdsm.faults.latency_s:
             return False
         if any(
             h.vdsm.record is not None and h.vdsm.record.status is not VmStatus.DOWN
@@ -147,6 +144,11 @@ def _since(times: dict[int, float], number: int, holds: bool, now_s: float) -> N
 def _is_awake(host: "SimHost") -> bool:
     agent = host.agent
     return host.powered and not host.upstream and agent is not None and agent.alive and not agent.owner.frozen
+
+
+def in_maintenance(host: "SimHost") -> bool:
+    """Of either kind."""
+    return host.local_maintenance or host.world.storage.slots[0][:64].rstrip(b"\0") not in OFF
 
 
 def is_well(host: "SimHost") -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ovirt_he_agent.core import model
-from ovirt_he_agent.sim.cluster.patrol import OFF, is_well
+from ovirt_he_agent.sim.cluster.patrol import in_maintenance, is_well
 from ovirt_he_agent.sim.cluster.qemu import Qemu
 from ovirt_he_agent.sim.cluster.vdsm import Faults
 
@@ -38,7 +38,7 @@ class Promptness:
     def begin(self, *, off: bool) -> None:
         """All hosts but those that are ``off`` boot now: a cold start of the site."""
         if not off and any(not host.upstream for host in self._world.hosts.values()):
-            self._must_start("the site has started", self._world.now_s() + COLD_S)
+            self._must_start("the site has started", COLD_S)
 
     def did(self, deed: Callable[[], None]) -> None:
         world = self._world
@@ -54,9 +54,9 @@ class Promptness:
             self._when_dead(host, self._deeds)
         elif host.off_at_ms is not None:
             if self._ours():
-                self._must_start("the VM's host shuts down", world.now_s() + END_S)
+                self._must_start("the VM's host shuts down", END_S)
         elif not host.upstream:
-            self._must_start("the VM has crashed", world.now_s() + END_S)
+            self._must_start("the VM has crashed", END_S)
 
     def _is_calm(self, qemu: Qemu) -> bool:
         world = self._world
@@ -72,7 +72,6 @@ class Promptness:
             and world.switch_up
             and world.dns_up
             and world.gateway_up
-            and world.storage.slots[0][:64].rstrip(b"\0") in OFF
             and all(self._is_whole(host) for host in world.hosts.values())
         )
 
@@ -80,7 +79,7 @@ class Promptness:
         return (
             host.powered
             and (host.upstream or is_well(host))
-            and not host.local_maintenance
+            and not in_maintenance(host)
             and host.network_up
             and host.dns_up
             and host.bridge_up
@@ -102,15 +101,15 @@ class Promptness:
         if self._deeds != deeds or not ours or len(world.starts) > 1:
             return
         if all(_is_dead(died, on) for on in ours):
-            self._must_start(f"{died.name} is dead", world.now_s() + END_S)
+            self._must_start(f"{died.name} is dead", END_S)
         else:
             world.at(world.now_s() + 1, lambda: self._when_dead(died, deeds))
 
-    def _must_start(self, why: str, by_s: float) -> None:
+    def _must_start(self, why: str, within_s: float) -> None:
         """Unless something else happens meanwhile; one that is calm has started it once."""
         world, deeds, starts = self._world, self._deeds, len(self._world.starts)
         upstream = sum(host.upstream for host in world.hosts.values())
-        within_s = by_s - world.now_s() + world.launch_s + RANK_S * upstream
+        within_s += world.launch_s + RANK_S * upstream
 
         def look() -> None:
             if self._deeds == deeds and len(world.starts) == starts:
